@@ -1,0 +1,1 @@
+"""When: triggers as values that answer next_after, previous, count and last_n."""

@@ -1,0 +1,77 @@
+"""Every error a person can meet.
+
+    RoutinectlError                 exit 1    an operation failed, or a check found something
+    ├── UsageError                  exit 2    the request itself makes no sense
+    ├── NotFoundError               exit 3    no such routine, run or file
+    ├── BusyError                   exit 75   somebody else holds it; try later
+    ├── DeniedError                 exit 77   not allowed, or an approval is needed
+    ├── DefinitionError             exit 78   a definition or a setting is wrong (all its faults at once)
+    │   └── ScheduleError           exit 78   a time expression that cannot be read or never fires
+    └── DeadlineError               exit 124  it took too long
+
+An error says what and where, and may carry a hint: something to paste. The exit codes are sysexits where one fits
+(`routinectl-exit-codes(7)`). Errors never end with a full stop after an id, so a double click copies the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from routinectl.core.problem import Problem
+
+
+class RoutinectlError(Exception):
+    """An operation failed. `hint` is something to paste, or empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(RoutinectlError):
+    """The request itself makes no sense: wrong options, or options that exclude each other."""
+
+    exit_code = 2
+
+
+class NotFoundError(RoutinectlError):
+    """There is no such routine, run or file."""
+
+    exit_code = 3
+
+
+class BusyError(RoutinectlError):
+    """Somebody else holds what is needed; the same command may work later."""
+
+    exit_code = 75
+
+
+class DeniedError(RoutinectlError):
+    """A rule does not allow it, or a person must approve it first."""
+
+    exit_code = 77
+
+
+class DefinitionError(RoutinectlError):
+    """A definition or a setting is wrong; `problems` names every fault with its place."""
+
+    exit_code = 78
+
+    def __init__(self, message: str, hint: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, hint)
+        self.problems = tuple(problems)
+
+
+class ScheduleError(DefinitionError):
+    """A time expression cannot be read, never fires, or fires too often."""
+
+
+class DeadlineError(RoutinectlError):
+    """What was waited for did not happen in the time given."""
+
+    exit_code = 124

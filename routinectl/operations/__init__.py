@@ -1,0 +1,1 @@
+"""What a person may ask for, one file each: values in, values out."""
