@@ -1,0 +1,212 @@
+"""What a schema cannot see in a definition: zones, schedules, paths, secrets, and keys this version does not keep.
+
+`check` returns every fault at once. A key that a later version will enforce is refused, never ignored: a definition
+that asks for an approval or for quiet hours must not run without them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from routinectl.core.problem import Path, Problem, path_text
+from routinectl.core.routine import Doc
+from routinectl.core.schedule import zone as zones
+from routinectl.core.schedule.moment import parse_bound
+from routinectl.core.schedule.read import KINDS, Reading, read_trigger
+from routinectl.core.schedule.zone import Zone
+from routinectl.core.units import format_duration, parse_duration, parse_size
+from routinectl.errors import ScheduleError
+
+_OTHER_TRIGGERS = ("webhook", "message", "file", "after")
+_NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
+    ("quiet_hours",): lambda value: True,
+    ("dedup_window",): lambda value: True,
+    ("retry",): lambda value: value.get("attempts", 1) != 1,
+    ("idempotent",): bool,
+    ("pause_after_failures",): lambda value: True,
+    ("calendar",): lambda value: True,
+    ("expect",): lambda value: True,
+    ("sla",): lambda value: True,
+    ("pool",): lambda value: True,
+    ("priority",): lambda value: value != "normal",
+    ("approval",): lambda value: (value.get("when") if isinstance(value, Mapping) else value) != "none",
+    ("notify",): lambda value: True,
+    ("concurrency", "policy"): lambda value: value in ("queue_one", "replace"),
+    ("action", "prompt"): lambda value: True,
+    ("action", "agent"): lambda value: True,
+    ("action", "output"): lambda value: True,
+    ("action", "overwrite"): bool,
+    ("permissions", "level"): lambda value: value != "full",
+    ("permissions", "read"): bool,
+    ("permissions", "write"): bool,
+    ("permissions", "tools"): bool,
+    ("permissions", "network"): lambda value: value is False,
+    ("permissions", "external"): lambda value: value == "suggest",
+    ("budget", "tokens"): lambda value: True,
+    ("budget", "cost_usd"): lambda value: True,
+    ("budget", "cpu"): lambda value: True,
+    ("budget", "memory"): lambda value: True,
+    ("budget", "per_day"): lambda value: True,
+}
+_DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
+    ("jitter",): (timedelta(), timedelta(days=1)),
+    ("cooldown",): (timedelta(), timedelta(days=366)),
+    ("timeout",): (timedelta(seconds=1), timedelta(days=366)),
+    ("kill_grace",): (timedelta(), timedelta(hours=1)),
+    ("misfire", "grace"): (timedelta(), timedelta(days=366)),
+    ("misfire", "window"): (timedelta(), timedelta(days=3660)),
+}
+
+
+def check(doc: Doc, reading: Reading) -> list[Problem]:
+    """Return every fault of an effective document that its schema accepts, in the order of the checks."""
+    try:
+        zone = zones.load(doc["timezone"])
+    except ScheduleError as error:
+        return [Problem(error.message, ("timezone",), error.hint), *_others(doc)]
+    return [*_triggers(doc, replace(reading, zone=zone)), *_bounds(doc, zone), *_others(doc)]
+
+
+def _others(doc: Doc) -> Iterator[Problem]:
+    yield from _not_in_force(doc)
+    yield from _durations(doc)
+    yield from _concurrency(doc)
+    yield from _action(doc["action"])
+    yield from _output_cap(doc)
+
+
+def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
+    for index, trigger in enumerate(doc.get("triggers", ())):
+        path: Path = ("triggers", index)
+        others = [kind for kind in _OTHER_TRIGGERS if kind in trigger]
+        if others:
+            yield _not_yet((*path, others[0]), f"the '{others[0]}' trigger")
+            continue
+        try:
+            read_trigger(trigger, reading)
+        except ScheduleError as error:
+            kinds = [kind for kind in KINDS if kind in trigger]
+            at = "timezone" if "zone" in error.message and "timezone" in trigger else kinds[0] if len(kinds) == 1 else ""
+            yield Problem(error.message, (*path, at) if at else path, error.hint)
+
+
+def _bounds(doc: Doc, zone: Zone) -> Iterator[Problem]:
+    instants: dict[str, int] = {}
+    for key in ("start", "end"):
+        if key in doc:
+            try:
+                instants[key] = parse_bound(doc[key], zone)
+            except ScheduleError as error:
+                yield Problem(f"{key}: {error.message}", (key,), error.hint)
+    if len(instants) == 2 and instants["start"] >= instants["end"]:
+        yield Problem("end is not after start, so it would never fire", ("end",), "end is exclusive; choose a later date")
+
+
+def _not_in_force(doc: Doc) -> Iterator[Problem]:
+    for path, asks in _NOT_IN_FORCE.items():
+        value: Any = doc
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and asks(value):
+            yield _not_yet(path, f"'{path_text(path)}: {value}'" if isinstance(value, (str, bool)) else f"'{path_text(path)}'")
+
+
+def _not_yet(path: Path, name: str) -> Problem:
+    message = f"{name} is not in force in this version, so it is refused rather than ignored"
+    return Problem(message, path, f"remove {path_text(path)}; what is in force: routinectl schema")
+
+
+def _durations(doc: Doc) -> Iterator[Problem]:
+    for path, (least, most) in _DURATIONS.items():
+        value: Any = doc
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            continue
+        try:
+            duration = parse_duration(value)
+        except ValueError as error:
+            yield Problem(f"{path_text(path)}: {error}", path, f"{path[-1]}: 10m")
+            continue
+        if not least <= duration <= most:
+            limits = f"between {format_duration(least)} and {format_duration(most)}"
+            yield Problem(f"{path_text(path)} is {value}; allowed is {limits}", path, f"{path[-1]}: {format_duration(most)}")
+
+
+def _concurrency(doc: Doc) -> Iterator[Problem]:
+    concurrency = doc.get("concurrency", {})
+    policy, most = concurrency.get("policy", "forbid"), concurrency.get("max")
+    if policy == "allow" and most is not None and most < 2:
+        yield Problem("concurrency.policy allow needs max of at least 2", ("concurrency", "max"), "max: 2")
+    if policy != "allow" and most not in (None, 1):
+        hint = "policy: allow"
+        yield Problem(f"concurrency.max {most} contradicts the policy {policy}", ("concurrency", "max"), hint)
+
+
+def _action(action: Doc) -> Iterator[Problem]:
+    kinds = [kind for kind in ("command", "python", "prompt", "agent") if kind in action]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "none of them"
+        yield Problem(f"an action has exactly one of command, python, prompt, agent; found {found}", ("action",),
+                      "action: {command: [./review.sh]}")  # fmt: skip
+    command = action.get("command")
+    if isinstance(command, list) and not command[0].strip():
+        yield Problem("the program of the command is empty", ("action", "command", 0), "command: [./review.sh]")
+    if isinstance(command, str) and not command.strip():
+        yield Problem("the command is empty", ("action", "command"), "command: ./review.sh")
+    for path, text in _texts(action):
+        if "\0" in text:
+            yield Problem(f"{path_text(path)} holds a NUL character, which no program can be given", path, "")
+    if "shell" in action and not isinstance(command, str):
+        yield Problem("shell is only for a command that is one string", ("action", "shell"), "remove shell")
+    yield from _environment(action)
+    yield from _inside(action.get("workdir", "."), ("action", "workdir"))
+
+
+def _texts(action: Doc) -> Iterator[tuple[Path, str]]:
+    command = action.get("command")
+    if isinstance(command, str):
+        yield ("action", "command"), command
+    elif command:
+        yield from ((("action", "command", index), word) for index, word in enumerate(command))
+    yield from ((("action", "env", key), value) for key, value in action.get("env", {}).items() if isinstance(value, str))
+    yield ("action", "workdir"), action.get("workdir", ".")
+
+
+def _environment(action: Doc) -> Iterator[Problem]:
+    env, secrets = action.get("env", {}), action.get("secrets", {})
+    for group, names in (("env", env), ("secrets", secrets)):
+        for key in names:
+            if key.startswith("ROUTINE_"):
+                yield Problem(f"action.{group}.{key}: names that begin with ROUTINE_ are routinectl's own",
+                              ("action", group, key), "choose another name")  # fmt: skip
+    for key in env.keys() & secrets.keys():
+        yield Problem(f"{key} is given in env and in secrets", ("action", "secrets", key), "keep one of the two")
+    for key, reference in secrets.items():
+        if "file" in reference:
+            yield from _inside(reference["file"], ("action", "secrets", key, "file"))
+
+
+def _inside(text: str, path: Path) -> Iterator[Problem]:
+    """Refuse a relative path that leaves the workspace; an absolute one is somebody's clear wish."""
+    base = "" if text.startswith("workspace:") else "routines/id/"
+    relative = text.removeprefix("workspace:")
+    if base and relative.startswith("/"):
+        return
+    if relative.startswith("/") or posixpath.normpath(base + relative).startswith(".."):
+        yield Problem(f"{path_text(path)} '{text}' leaves the workspace", path, "write an absolute path if that is meant")
+
+
+def _output_cap(doc: Doc) -> Iterator[Problem]:
+    size = doc.get("budget", {}).get("output")
+    if size is None:
+        return
+    try:
+        if not 1024 <= parse_size(size) <= 1024**4:
+            yield Problem(f"budget.output is {size}; allowed is between 1KiB and 1TiB", ("budget", "output"), "output: 10MiB")
+    except ValueError as error:
+        yield Problem(f"budget.output: {error}", ("budget", "output"), "output: 10MiB")

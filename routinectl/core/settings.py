@@ -1,0 +1,86 @@
+"""What routinectl.yaml says, after validation: the settings of a workspace as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from routinectl.core.problem import Problem
+from routinectl.core.schedule import zone
+from routinectl.core.units import parse_duration, parse_size
+from routinectl.errors import ScheduleError
+
+NOT_IN_FORCE = ("maintenance", "http", "notify", "models")
+NOT_IN_FORCE_LIMITS = ("max_fires_per_hour", "pools")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of past runs is kept: at most so many per routine, so old, and so large together."""
+
+    runs: int = 100
+    age: timedelta = timedelta(days=90)
+    size: int = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force. `defaults` are raw, and merged into each definition before it is read."""
+
+    timezone: str = "UTC"
+    owner: str = ""
+    serve_on: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    max_concurrent_runs: int = 10
+    min_interval: int = 30
+    retention: Retention = Retention()
+    git_commit: bool = False
+
+
+def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
+    """Return the settings of a document that the schema accepts, and the faults that a schema cannot see."""
+    problems: list[Problem] = []
+    for key in NOT_IN_FORCE:
+        if key in doc:
+            problems.append(_not_yet(key))
+    limits, retention = doc.get("limits", {}), doc.get("retention", {})
+    problems += [_not_yet("limits", key) for key in NOT_IN_FORCE_LIMITS if key in limits]
+    if doc.get("trust", "local") != "local":
+        problems.append(_not_yet("trust"))
+    timezone = doc.get("timezone", "UTC")
+    try:
+        zone.load(timezone)
+    except ScheduleError as error:
+        problems.append(Problem(error.message, ("timezone",), error.hint))
+    min_interval = _seconds(limits, "min_interval", 30, ("limits",), problems)
+    if min_interval < 1:
+        problems.append(Problem("limits.min_interval is below 1s", ("limits", "min_interval"), "min_interval: 1s"))
+    size = 1024**3
+    try:
+        size = parse_size(retention.get("size", size))
+    except ValueError as error:
+        problems.append(Problem(str(error), ("retention", "size"), "size: 1GiB"))
+    age = timedelta(seconds=_seconds(retention, "age", 90 * 86400, ("retention",), problems))
+    settings = Settings(
+        timezone, doc.get("owner", ""), tuple(doc.get("serve_on", ())), doc.get("defaults", {}),
+        int(limits.get("max_concurrent_runs", 10)), min_interval, Retention(int(retention.get("runs", 100)), age, size),
+        bool(doc.get("git", {}).get("commit", False)),
+    )  # fmt: skip
+    return settings, problems
+
+
+def _not_yet(*path: str) -> Problem:
+    name = ".".join(path)
+    return Problem(f"'{name}' is not in force in this version, so it is refused rather than ignored", path, f"remove {name}")
+
+
+def _seconds(doc: Mapping[str, Any], key: str, default: int, above: tuple[str, ...], problems: list[Problem]) -> int:
+    if key not in doc:
+        return default
+    try:
+        return int(parse_duration(doc[key]).total_seconds())
+    except ValueError as error:
+        problems.append(Problem(f"{'.'.join((*above, key))}: {error}", (*above, key), f"{key}: 30s"))
+        return default

@@ -1,0 +1,51 @@
+"""Every reason a slot or a request can be answered with: the closed list, with its words for people.
+
+`routinectl why` says these sentences; `routinectl-exit-codes(7)` and the schema of history lines list the names.
+"""
+
+from __future__ import annotations
+
+# reason -> what it means, said after "The slot ... was skipped|missed|held:" or of a run "It ran:"
+RAN = {
+    "on_time": "it was due and nothing stood in its way",
+    "late": "it was late, and the misfire policy runs the latest missed slot",
+    "catch_up": "it was missed, and the misfire policy catches up",
+    "capacity": "it had waited for a free place among the runs",
+    "review": "a person had it run after review",
+    "requested": "somebody asked for it by hand",
+}
+SKIPPED = {
+    "overlap": "the run before it was still going, and concurrency is forbid",
+    "collapsed": "an earlier slot of the routine was already waiting, and one run answers both",
+    "cooldown": "the last start was less than the cooldown ago",
+    "max_runs": "the routine has used up its max_runs",
+    "paused": "the routine was paused",
+    "invalid": "the definition was broken, so nothing was fired",
+    "disabled_here": "ROUTINECTL_ENABLED=false: this machine fires nothing",
+    "dismissed": "a person dismissed it",
+    "cannot_start": "it could not be started",
+}
+MISSED = {
+    "late": "it was noticed later than the grace, and the misfire policy is skip",
+    "collapsed": "it was missed, and the policy runs only the newest of the missed slots",
+    "catch_up_limit": "it was missed, and more newer slots were missed than the catch-up takes",
+    "superseded": "it waited for review, and a newer slot ran",
+    "edited": "the schedule was edited before it was answered",
+    "disabled": "the routine was disabled before it was answered",
+    "deleted": "the routine was deleted before it was answered",
+    "too_old": "the request was older than the window when it was read",
+}
+HELD = {
+    "capacity": "all places of max_concurrent_runs, or of the routine, are taken; it starts when one is free",
+    "catch_up": "it was missed and starts when the run before it has ended",
+    "review": "it is older than the window; a person decides: routinectl review",
+    "damaged": "a line of the journal that may have held its verdict is damaged; a person decides: routinectl review",
+}
+OUTCOMES = ("succeeded", "quiet", "failed", "timed_out", "cancelled", "interrupted", "not_started", "over_budget", "denied")
+FAILURES = frozenset({"failed", "timed_out", "interrupted", "over_budget", "denied", "not_started"})
+_WORDS = {"ran": RAN, "skipped": SKIPPED, "missed": MISSED, "held": HELD}
+
+
+def words(verdict: str, reason: str) -> str:
+    """Return the sentence of a reason; an unknown one (written by a newer version) is returned as it is."""
+    return _WORDS.get(verdict, {}).get(reason, reason)
