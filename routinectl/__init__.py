@@ -1,3 +1,1 @@
-"""routinectl: recurring work in plain files, fired on time, with a ledger that answers for every slot."""
-
-__version__ = "0.1.0"
+"""routinectl: a scheduler of routines that answers for every slot why it ran or why it did not."""

@@ -12,7 +12,7 @@ workspace (`admit`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from routinectl.core import catch_up, gates
@@ -115,6 +115,11 @@ def close(routine: Routine, standing: Standing, at: datetime, reason: str) -> li
     if reason != "disabled" and not routine.enabled:
         return wishes
     return wishes + _interval_verdict(routine, standing, at, missed=True, reason=reason)
+
+
+def close_disabled(routine: Routine, standing: Standing, at: datetime) -> list[Wish]:
+    """Return the verdict of one-shots that passed while their routine was disabled; nothing else had slots then."""
+    return _interval_verdict(routine, standing, at, missed=True, reason="disabled")
 
 
 def _interval_verdict(routine: Routine, standing: Standing, at: datetime, *, missed: bool, reason: str) -> list[Wish]:
@@ -222,8 +227,3 @@ def disabled_here(start: Start) -> Wish:
     if start.request is not None:
         return Skip(start.id, False, "disabled_here", request=start.request.id)
     return Skip(start.id, False, "disabled_here", slot=start.slot)
-
-
-def alone(start: Start) -> Start:
-    """Return the start without the slots it would answer too."""
-    return replace(start, collapsed=None)

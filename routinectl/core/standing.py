@@ -42,7 +42,8 @@ class Request:
 
 @dataclass(slots=True)
 class Run:
-    """A run that was claimed and whose end is not on record. `lease` is the number of its lease file."""
+    """A run that was claimed and whose end is not on record. `lease` is the number of its lease file, `boot` the boot
+    of the machine it was claimed in."""
 
     id: str
     slot: datetime | None
@@ -59,11 +60,13 @@ class Run:
     start_time: int = 0
     boot: str = ""
     cancel: str = ""
+    payload: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Standing:
-    """One routine, as its events tell. `version` counts the events folded; a decision stands only while it is unchanged."""
+    """One routine, as its events tell. `version` counts the events folded."""
 
     id: str
     version: int = 0
@@ -84,6 +87,7 @@ class Standing:
     failures: int = 0
     last_start: datetime | None = None
     last_run: str = ""
+    last_good: str = ""
     last_outcome: str = ""
     last_result: str = ""
     last_run_at: datetime | None = None
@@ -192,10 +196,14 @@ def _claimed(standing: Standing, event: Event) -> None:
         standing.requests.pop(request, None)
     standing.runs[data["run"]] = Run(
         data["run"], slot, request, data["lease"], at, from_iso(data["due"]), data["reason"], data.get("trigger", ""),
-        data["timeout"], data["kill_grace"])  # fmt: skip
+        data["timeout"], data["kill_grace"], boot=data.get("boot", ""), payload=data.get("payload"),
+        facts={key: data[key] for key in _CLAIM_FACTS if data.get(key)})  # fmt: skip
     standing.run_count += 1
     standing.last_start = at
     standing.last_run = data["run"]
+
+
+_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit")
 
 
 def _started(standing: Standing, event: Event) -> None:
@@ -217,6 +225,8 @@ def _ended(standing: Standing, event: Event) -> None:
         return
     standing.last_run, standing.last_outcome = data["run"], data["outcome"]
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
+    if data["outcome"] in ("succeeded", "quiet"):
+        standing.last_good = data["run"]
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0
 
 

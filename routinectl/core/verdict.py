@@ -33,6 +33,7 @@ MISSED = {
     "edited": "the schedule was edited before it was answered",
     "disabled": "the routine was disabled before it was answered",
     "deleted": "the routine was deleted before it was answered",
+    "damaged": "a line of the journal that may have held its verdict is damaged",
     "too_old": "the request was older than the window when it was read",
 }
 HELD = {

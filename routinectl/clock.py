@@ -1,0 +1,62 @@
+"""The only reader of time.
+
+`now` is the wall clock, aware and in UTC: slots are measured against it. `boot` counts seconds since the machine
+started, time asleep included: deadlines are measured against it, because nobody can set it. `awake` stands still while
+the machine sleeps; the difference between the two says how long it slept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its monotonic clock counts sleep already
+
+
+def now() -> datetime:
+    """Return the wall clock as an aware UTC instant."""
+    return datetime.now(UTC)
+
+
+def boot() -> float:
+    """Return seconds since the machine started, time asleep included."""
+    return time.clock_gettime(_BOOT)
+
+
+def awake() -> float:
+    """Return seconds on a clock that nobody can set and that stands still in sleep."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def pause(seconds: float) -> None:
+    """Sleep in a command that waits for somebody else (never in the daemon, which waits for its wakes)."""
+    time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The three clocks, read together."""
+
+    wall: datetime
+    boot: float
+    awake: float
+
+
+def read() -> Reading:
+    """Return the three clocks as of now."""
+    return Reading(now(), boot(), awake())
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """What happened to the wall clock between two readings: a step in seconds, and seconds asleep."""
+
+    step: float
+    asleep: float
+
+
+def compare(before: Reading, after: Reading) -> Jump:
+    """Return how far the wall clock moved against the boot clock, and how long the machine slept."""
+    elapsed = after.boot - before.boot
+    return Jump((after.wall - before.wall).total_seconds() - elapsed, elapsed - (after.awake - before.awake))

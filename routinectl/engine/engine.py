@@ -1,0 +1,358 @@
+"""One process's hands on a workspace: decide, claim, hand over, record. `serve` and the commands use the same ones.
+
+The protocol, in the order a start goes through it:
+
+    decide -> take a lease -> append run.claimed -> durable -> the keeper creates `out` and spawns -> run.started
+    -> the keeper's exit record -> run.ended -> projections
+
+Deciding happens inside the journal's critical section, on standings folded to the very end: a decision that stands when
+it is made is the decision that is written. The lock is held for a batch of at most `BATCH` routines, never for a sync.
+"""
+
+from __future__ import annotations
+
+import heapq
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from routinectl.core import decision
+from routinectl.core.admit import admit
+from routinectl.core.decision import Hold, Resume, Start, Wish
+from routinectl.core.event import Event
+from routinectl.core.routine import Routine
+from routinectl.core.settings import Settings
+from routinectl.core.standing import Run, Standing
+from routinectl.core.units import from_epoch, to_iso
+from routinectl.engine import launch, record
+from routinectl.engine.keeping import BATCH, Keeping, Message
+from routinectl.engine.revise import Revisions
+from routinectl.engine.world import World
+from routinectl.files import lease, run_logs
+from routinectl.files.content import Contents
+from routinectl.files.layout import Layout
+from routinectl.files.lock import Lock
+from routinectl.process import proc
+from routinectl.process.mask import Masker
+from routinectl.process.wire import Closed
+
+Listener = Callable[[Sequence[Event]], None]
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A start that is on record and may now be handed over."""
+
+    start: Start
+    routine: Routine
+    run_id: str
+    lock: Lock
+    prepared: launch.Prepared
+
+
+class Engine:
+    """The world of a workspace with the means to act on it. `listeners` hear every event once it is durable."""
+
+    def __init__(self, layout: Layout, settings: Settings, *, fires: bool = True) -> None:
+        self.layout, self.settings, self.fires = layout, settings, fires
+        self.world = World(layout)
+        self.revisions = Revisions(settings)
+        self.keeping = Keeping(layout)
+        self.contents = Contents(layout)
+        self.boot = proc.boot_id()
+        self.listeners: list[Listener] = []
+        self.limit = settings.max_concurrent_runs
+        self.descriptors = 1024  # the limit that runs are given
+
+    # -- recording
+
+    def record(self, make: Callable[[], Sequence[Event]], now: datetime) -> list[Event]:
+        """Fold to the end, append what `make` says then, make it durable; returns what was appended."""
+        journal = self.world.journal
+        with journal.transaction() as others:
+            self.world.fold(others)
+            events = list(make())
+            journal.append(events, now)
+            self.world.fold(events)
+        if others or events:
+            journal.sync()
+            self.tell([*others, *events])
+        return events
+
+    def append(self, events: Sequence[Event], now: datetime) -> None:
+        """Record events that need no second look."""
+        if events:
+            self.record(lambda: events, now)
+
+    def hear(self) -> list[Event]:
+        """Fold what others have appended, make sure that it is durable, and pass it on."""
+        events = self.world.catch_up()
+        if events:
+            self.world.journal.sync()
+            self.tell(events)
+        return events
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Pass durable events on: to the keeper, if a run is to be cancelled, and to whoever listens."""
+        for event in events:
+            if event.type == "run.cancel_requested":
+                self.keeping.cancel([event.data["run"]])
+        for listener in self.listeners:
+            listener(events)
+
+    # -- deciding and starting
+
+    def settle(self, due: Iterable[str], now: datetime) -> None:
+        """Decide for the routines that are due, that changed, and that wait for places; start what may start."""
+        waiting = dict.fromkeys([*due, *self.world.dirty])
+        self.world.dirty.clear()
+        names = list(waiting)
+        while names:
+            batch, names = names[:BATCH], names[BATCH:]
+            started = self.fire(batch, now)
+            self.hand_over(started, now)
+            for name in batch:
+                self.world.plan(name, now)
+
+    def fire(self, names: Sequence[str], now: datetime) -> list[Claimed]:
+        """Record what `decide` says about these routines; return the starts among it, claimed and durable."""
+        claimed: list[Claimed] = []
+        again: set[str] = set()
+
+        def make() -> list[Event]:
+            events: list[Event] = []
+            starts: list[Start] = []
+            for name in names:
+                for wish in self.decide(name, now):
+                    if isinstance(wish, Start):
+                        starts.append(wish)
+                        continue
+                    if isinstance(wish, (Hold, Resume)):
+                        again.add(name)
+                    events.append(record.event_of(wish, now))
+            admitted, late = admit(starts, self.limit - len(self.world.running))
+            for start in late:
+                wishes = decision.without_place(start, self.world.standing(start.id), self._routine(start.id))
+                events += [record.event_of(wish, now) for wish in wishes]
+            for start in admitted:
+                events += self.claim(start, claimed, now)
+            return events
+
+        known = set(self.world.dirty)
+        self.record(make, now)
+        # Our own events change only what we just decided; a hold may have its turn at once, so it is looked at again.
+        self.world.dirty.difference_update(set(names) - again - known)
+        return claimed
+
+    def decide(self, name: str, now: datetime) -> list[Wish]:
+        """Return the wishes for one routine, as things stand."""
+        if name not in self.world:
+            return []
+        routine = self.world.routine(name)
+        if routine is None:
+            return []
+        wishes = decision.decide(routine, self.world.standing(name), now)
+        if self.fires:
+            return wishes
+        return [decision.disabled_here(wish) if isinstance(wish, Start) else wish for wish in wishes]
+
+    def claim(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
+        """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that."""
+        routine, standing = self._routine(start.id), self.world.standing(start.id)
+        used = {run.lease for run in standing.runs.values()} | {
+            int(item.lock.path.name.rsplit(".", 2)[1]) for item in claimed if item.start.id == start.id
+        }
+        taken = lease.take(self.layout, start.id, routine.parallel, used)
+        if taken is None:
+            return self._without_lease(start, routine, standing, now)
+        prepared = self.prepare(start.id)
+        facts = {**prepared.facts, "boot": self.boot}
+        if start.request is not None and start.request.payload is not None:
+            facts["payload"] = start.request.payload
+        event = record.claim(start, routine, standing, taken[0], facts, now)
+        claimed.append(Claimed(start, routine, event.data["run"], taken[1], prepared))
+        return [event]
+
+    def _without_lease(self, start: Start, routine: Routine, standing: Standing, now: datetime) -> list[Event]:
+        """A run that has ended on record may have left something alive that holds its lease: that is an overlap."""
+        if start.request is not None:
+            return [record.event_of(decision.Skip(start.id, False, "overlap", request=start.request.id), now)]
+        assert start.slot is not None
+        events = []
+        if start.collapsed is not None:
+            events.append(record.event_of(decision.Skip(start.id, True, "collapsed", interval=start.collapsed), now))
+        events.append(record.event_of(decision.Skip(start.id, False, "overlap", slot=start.slot), now))
+        return events
+
+    def prepare(self, name: str) -> launch.Prepared:
+        """Return what a routine's next run needs, ready since before its instant where there was time for it."""
+        entry = self.world.entry(name)
+        prepared = entry.prepared
+        if prepared is None or prepared.revision != entry.standing.revision:
+            facts = {"fingerprint": entry.standing.fingerprint, "content": self.contents.of(name, entry.standing.fingerprint)}
+            commit = self.contents.commit()
+            prepared = launch.prepare(self.layout, self._routine(name), entry.standing.revision, facts | ({"commit": commit} if commit else {}))
+            entry.prepared = prepared
+        assert isinstance(prepared, launch.Prepared)
+        return prepared
+
+    def make_folder(self, name: str, wake: float) -> None:
+        """Make the folder of the run that will be due at `wake` (seconds since 1970), before its instant."""
+        slot = from_epoch(round(wake)) - self._routine(name).offset
+        run_logs.make(self.layout, name, record.run_id(Start(name, slot, "", slot=slot)))
+
+    def use_settings(self, settings: Settings) -> None:
+        """Put changed settings in force; every definition is read again, because defaults are merged into it."""
+        self.settings, self.limit = settings, settings.max_concurrent_runs
+        self.revisions.settings = settings
+        self.revisions.keys.clear()
+
+    def forget_prepared(self, name: str) -> None:
+        """Have the next run prepared anew: scripts, secrets and commits may change between two runs."""
+        if name in self.world.thawed:
+            self.world.thawed[name].prepared = None
+
+    def hand_over(self, claimed: Sequence[Claimed], now: datetime) -> None:
+        """Give claimed runs to the keeper. Those that cannot start are recorded as ended."""
+        entries: list[dict[str, Any]] = []
+        locks: list[Lock] = []
+        faults: list[Event] = []
+        for item in claimed:
+            self.forget_prepared(item.start.id)
+            if item.prepared.fault:
+                item.lock.close()
+                faults.append(self._not_started(item.start.id, item.run_id, item.prepared.fault, now))
+                continue
+            try:
+                entries.append(launch.entry_of(self.layout, item.routine, item.prepared, item.start, item.run_id, now))
+                entries[-1]["nofile"] = self.descriptors
+                locks.append(item.lock)
+            except OSError as error:
+                item.lock.close()
+                faults.append(self._not_started(item.start.id, item.run_id, f"its folder cannot be made: {error.strerror}", now))
+        if entries:
+            self.send(entries, locks)
+        if faults:
+            self.append(faults, now)
+
+    def send(self, entries: list[dict[str, Any]], locks: list[Lock]) -> None:
+        """Hand a batch to the keeper; when it dies in this moment, recovery starts what it had not begun."""
+        try:
+            for first in range(0, len(entries), BATCH):
+                if self.keeping.wire is None:
+                    self.keeping.ensure()
+                self.keeping.spawn(entries[first : first + BATCH], [item.fd for item in locks[first : first + BATCH]])
+        except Closed:
+            return
+        finally:
+            for item in locks:
+                item.close()
+
+    def _not_started(self, name: str, run_id: str, message: str, now: datetime) -> Event:
+        run = self.world.standing(name).runs.get(run_id)
+        return Event("run.ended", name, {**facts_of(run, run_id), "at": to_iso(now), "outcome": "not_started",
+                                         "exit_code": None, "message": message})  # fmt: skip
+
+    # -- hearing from the keeper
+
+    def listen(self, now: datetime) -> bool:
+        """Take in what the keeper says; return False when it is gone."""
+        messages = self.keeping.receive()
+        self.take(messages, now)
+        return self.keeping.wire is not None
+
+    def take(self, messages: Iterable[Message], now: datetime) -> None:
+        """Record starts and ends that the keeper told of, and say which ends it may forget."""
+        started: list[Message] = []
+        ended: list[Message] = []
+        for message in messages:
+            started += message.get("spawned", ()) or message.get("alive", ())
+            ended += message.get("ended", ())
+        self.record(lambda: [*self._started(started, now), *self._ended(ended, now)], now)
+        done = [item["run"] for item in ended] + [item["run"] for item in started if "error" in item]
+        self.keeping.acknowledge(done)
+
+    def _started(self, items: Iterable[Message], now: datetime) -> Iterable[Event]:
+        for item in items:
+            name = self.world.running.get(item["run"])
+            if name is None:
+                continue
+            run = self.world.standing(name).runs[item["run"]]
+            if "error" in item:
+                if item["error"] != "exists":
+                    yield self._not_started(name, run.id, item["error"], now)
+            elif run.started_at is None:
+                data = {"run": run.id, "at": to_iso(from_epoch(item["at"])), "pid": item["pid"], "start_time": item["start"],
+                        "boot": self.boot}  # fmt: skip
+                yield Event("run.started", name, data)
+
+    def _ended(self, items: Iterable[Message], now: datetime) -> Iterable[Event]:
+        for item in items:
+            name = self.world.running.get(item["run"])
+            if name is not None:
+                yield self.end_of(name, self.world.standing(name).runs[item["run"]], item)
+
+    def end_of(self, name: str, run: Run, item: Message) -> Event:
+        """Return the end of a run, from the keeper's record of it."""
+        data = facts_of(run, run.id) | {"at": to_iso(from_epoch(item["at"])), "started_at": to_iso(from_epoch(item["born"]))}
+        data |= {"cpu_seconds": item.get("cpu"), "max_rss": item.get("rss")}
+        if item.get("status") is None:
+            data |= {"outcome": "not_started", "exit_code": None, "message": item.get("error", "")}
+            return Event("run.ended", name, data)
+        message, quiet = run_logs.summary(self.layout.run(name, run.id))
+        data |= _outcome(item["status"], item["stopped"], run, quiet=quiet)
+        data["message"] = self._masked(name, message)
+        return Event("run.ended", name, data)
+
+    def _masked(self, name: str, message: str) -> str:
+        """Return a summary line without secrets: a run may write its result file itself."""
+        routine = self.world.routine(name)
+        if not message or routine is None or not routine.action.secrets:
+            return message
+        masker = Masker(self.prepare(name).masks)
+        return (masker.feed(message.encode()) + masker.finish()).decode(errors="replace")
+
+    # -- places
+
+    def next_waiting(self) -> list[str]:
+        """Return the routines whose turn it is when places are free, the longest waiting first."""
+        free = self.limit - len(self.world.running)
+        if free <= 0 or not self.world.waiting:
+            return []
+        return heapq.nsmallest(free, self.world.waiting, key=lambda name: (self.world.waiting[name], name))
+
+    def _routine(self, name: str) -> Routine:
+        routine = self.world.routine(name)
+        assert routine is not None
+        return routine
+
+
+def facts_of(run: Run | None, run_id: str) -> dict[str, Any]:
+    """Return what an end repeats of its claim, so that a history line needs no second look."""
+    data: dict[str, Any] = {"run": run_id}
+    if run is not None:
+        data |= {"slot": to_iso(run.slot) if run.slot else None, "due": to_iso(run.due), "reason": run.reason,
+                 "trigger": run.trigger, "attempt": 1, "claimed_at": to_iso(run.claimed_at), **run.facts}  # fmt: skip
+        if run.started_at:
+            data["started_at"] = to_iso(run.started_at)
+    return data
+
+
+def _outcome(status: int, stopped: str, run: Run, *, quiet: bool) -> dict[str, Any]:
+    number = status & 0x7F
+    code = status >> 8 if number == 0 else None
+    name = signal.Signals(number).name if number in set(signal.Signals) else str(number) if number else None
+    if stopped:
+        outcome = stopped
+    elif code == 0:
+        outcome = "quiet" if quiet else "succeeded"
+    else:
+        outcome = "failed"
+    found: dict[str, Any] = {"outcome": outcome, "exit_code": code}
+    if name:
+        found["signal"] = name
+    if outcome == "cancelled" and run.cancel:
+        found["by"] = run.cancel
+    return found

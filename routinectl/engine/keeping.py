@@ -1,0 +1,128 @@
+"""The engine's side of the keeper: find it or start it, hand runs over, hear of their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any
+
+from routinectl import clock
+from routinectl.errors import RoutinectlError
+from routinectl.files import lock
+from routinectl.files.layout import Layout
+from routinectl.process import keep
+from routinectl.process.wire import MAX_DESCRIPTORS, Closed, Wire
+
+Message = dict[str, Any]
+_PATIENCE = 10.0  # seconds to wait for a keeper that is being started or is on its way out
+BATCH = 100
+
+
+class Keeping:
+    """The link to the keeper of one workspace; `wire` is None while there is none."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.wire: Wire | None = None
+        self.hello: Message = {}
+
+    @property
+    def log(self) -> str:
+        """The keeper's log: the exit records that are not in the journal yet."""
+        return f"{self.layout.live}/keeper.jsonl"
+
+    def find(self) -> bool:
+        """Connect to a living keeper; say whether there is one."""
+        if self.wire is None:
+            found = keep.connect(self.layout.live)
+            if found is not None:
+                self.wire, self.hello = found
+        return self.wire is not None
+
+    def ensure(self) -> None:
+        """Connect to the keeper, starting one where there is none. Raises RoutinectlError when that fails.
+
+        The log of a keeper that died must have been harvested before.
+        """
+        deadline = clock.awake() + _PATIENCE
+        while not self.find():
+            held = lock.try_lock(self.layout.lock("keeper"))
+            if held is not None:
+                with held:
+                    self._start(held.fd)
+            elif clock.awake() > deadline:
+                raise RoutinectlError("the keeper does not answer", f"fuser {self.layout.lock('keeper')}")
+            else:
+                clock.pause(0.01)
+
+    def _start(self, held: int) -> None:
+        log = os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        runs = os.open(self.layout.runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            keep.start(self.layout.live, log, runs, held)
+        finally:
+            os.close(log)
+            os.close(runs)
+
+    def records(self) -> list[Message]:
+        """Return the ends in the log of a keeper; a torn last line is one that was never reported."""
+        found: list[Message] = []
+        with contextlib.suppress(FileNotFoundError), open(self.log, "rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def forget_log(self) -> None:
+        """Empty the log of a keeper that is dead, after its ends are durable in the journal."""
+        held = lock.try_lock(self.layout.lock("keeper"))
+        if held is None:
+            return
+        with held, contextlib.suppress(FileNotFoundError):
+            os.truncate(self.log, 0)
+
+    def is_dead(self) -> bool:
+        """Say whether no keeper lives or is being started."""
+        return self.wire is None and not lock.is_held(self.layout.lock("keeper"))
+
+    def spawn(self, entries: list[Message], fds: list[int]) -> None:
+        """Hand a batch over; the answer comes as a `spawned` message. Raises Closed when the keeper is gone."""
+        assert self.wire is not None and len(fds) <= MAX_DESCRIPTORS
+        self._send({"spawn": entries, "fds": len(fds)}, fds)
+
+    def cancel(self, run_ids: list[str]) -> None:
+        """Have runs stopped."""
+        if run_ids and self.wire is not None:
+            with contextlib.suppress(Closed):
+                self._send({"cancel": run_ids})
+
+    def acknowledge(self, run_ids: list[str]) -> None:
+        """Say that these ends are durable in the journal."""
+        if run_ids and self.wire is not None:
+            with contextlib.suppress(Closed):
+                self._send({"ack": run_ids})
+
+    def receive(self) -> list[Message]:
+        """Return what the keeper has sent, waiting for the first of it; empty when it is gone (`wire` is None then)."""
+        if self.wire is None:
+            return []
+        try:
+            return self.wire.receive()
+        except Closed:
+            self.close()
+            return []
+
+    def close(self) -> None:
+        """End the connection. The keeper goes on while it has runs."""
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None
+
+    def _send(self, message: Message, fds: list[int] | None = None) -> None:
+        assert self.wire is not None
+        try:
+            self.wire.send(message, fds)
+        except Closed:
+            self.close()
+            raise

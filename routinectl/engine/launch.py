@@ -1,0 +1,168 @@
+"""Getting a run ready: program, environment, folder. Everything that can be done before the due instant is done here.
+
+The environment of a run is stated, small and the same whoever started it: what `BASE` and the definition say, and
+`ROUTINE_*`. Nothing of the shell that started serve reaches a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from routinectl.core.decision import Start
+from routinectl.core.routine import Action, Routine
+from routinectl.core.units import to_iso
+from routinectl.files import run_logs
+from routinectl.files.layout import Layout
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENTRY = Path(__file__).resolve().parents[1] / "process" / "python_entry.py"
+
+
+class CannotStart(Exception):
+    """What a run needs is not there; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every run of a routine has in common while its revision is in force."""
+
+    revision: str
+    argv0: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    umask: int
+    facts: dict[str, Any]
+    masks: list[str] = field(default_factory=list)
+    fault: str = ""
+
+
+def base_environment() -> dict[str, str]:
+    """Return the part of the environment that is the same for every routine of this user."""
+    user = pwd.getpwuid(os.getuid())
+    return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name, "SHELL": "/bin/sh",
+            "LANG": "C.UTF-8"}  # fmt: skip
+
+
+def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, Any]) -> Prepared:
+    """Return what the next runs of a routine need; a fault is kept, and told when a run should have started."""
+    action = routine.action
+    env = base_environment() | dict(action.env or {})
+    env |= {
+        "ROUTINE_ID": routine.id,
+        "ROUTINE_WORKSPACE": str(layout.root),
+        "ROUTINE_MEMORY": str(layout.folder(routine.id) / "memory"),
+        "ROUTINE_PAYLOAD": os.devnull,
+        "ROUTINE_ATTEMPT": "1",
+    }
+    umask = action.umask if action.umask is not None else 0o022
+    try:
+        cwd = _folder(layout, routine)
+        argv = _command(layout, routine, action)
+        argv0 = _program(argv[0], cwd, env["PATH"])
+        secrets = _secrets(layout, routine)
+        os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
+    except (CannotStart, OSError) as error:
+        return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
+    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, [text for text in secrets.values() if text])
+
+
+def resolve(layout: Layout, routine_id: str, text: str) -> str:
+    """Return an absolute path: relative ones start at the routine's folder, `workspace:` ones at the root."""
+    if text.startswith("workspace:"):
+        return os.path.normpath(layout.root / text.removeprefix("workspace:"))
+    return os.path.normpath(layout.folder(routine_id) / text)
+
+
+def _folder(layout: Layout, routine: Routine) -> str:
+    path = resolve(layout, routine.id, routine.action.workdir)
+    if not os.path.isdir(path):
+        raise CannotStart(f"the workdir {path} is no folder")
+    return path
+
+
+def _command(layout: Layout, routine: Routine, action: Action) -> list[str]:
+    if action.kind == "python":
+        interpreter = action.interpreter or sys.executable
+        if "/" in interpreter and not interpreter.startswith("/"):
+            interpreter = resolve(layout, routine.id, interpreter)
+        args = json.dumps(dict(action.args or {}))
+        return [interpreter, str(_ENTRY), action.entrypoint, args, str(layout.folder(routine.id)), str(layout.root)]
+    if action.line:
+        return [action.shell, "-c", action.line]
+    return list(action.argv)
+
+
+def _program(name: str, cwd: str, path: str) -> str:
+    """Return the file to execute, found as execvp would in the run's own folder and PATH."""
+    if "/" in name:
+        program = os.path.join(cwd, name)
+        if os.path.isdir(program):
+            raise CannotStart(f"{name}: it is a folder, not a program")
+        if not os.path.exists(program):
+            raise CannotStart(f"{name}: no such program in {cwd}")
+        if not os.access(program, os.X_OK):
+            raise CannotStart(f"{name}: it may not be executed; chmod +x {program}")
+        return program
+    for folder in path.split(":"):
+        program = os.path.join(cwd, folder, name)
+        if os.path.isfile(program) and os.access(program, os.X_OK):
+            return program
+    raise CannotStart(f"{name}: command not found in PATH {path}")
+
+
+def _secrets(layout: Layout, routine: Routine) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, (kind, where) in (routine.action.secrets or {}).items():
+        if kind == "env":
+            if where not in os.environ:
+                raise CannotStart(f"the secret {name} is not there: {where} is not set where routinectl runs")
+            found[name] = os.environ[where]
+            continue
+        path = resolve(layout, routine.id, where)
+        try:
+            found[name] = Path(path).read_text(errors="surrogateescape").rstrip("\n")
+        except OSError as error:
+            raise CannotStart(f"the secret {name} is not there: {path}: {error.strerror}") from None
+    return found
+
+
+def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start, run_id: str, now: datetime) -> dict[str, Any]:
+    """Return what the keeper is given for one run. The run's folder is made here unless it was prepared."""
+    folder = run_logs.make(layout, routine.id, run_id)
+    payload = _payload(routine.action, start)
+    nominal = start.slot or start.due
+    env = {
+        **prepared.env,
+        "ROUTINE_RUN_ID": run_id,
+        "ROUTINE_SLOT": to_iso(nominal),
+        "ROUTINE_TRIGGER": "manual" if start.request else "schedule",
+        "ROUTINE_RESULT": f"{folder}/result",
+        "ROUTINE_DEADLINE": to_iso((now + routine.timeout).replace(microsecond=0) + timedelta(seconds=1)),
+    }
+    if payload is not None:
+        env["ROUTINE_PAYLOAD"] = str(run_logs.write_payload(folder, payload))
+    entry: dict[str, Any] = {
+        "run": run_id, "id": routine.id, "argv0": prepared.argv0, "argv": prepared.argv, "env": env, "cwd": prepared.cwd,
+        "umask": prepared.umask, "stdin": env["ROUTINE_PAYLOAD"] if routine.action.stdin_payload else os.devnull,
+        "deadline": 0, "timeout": routine.timeout.total_seconds(), "grace": routine.kill_grace.total_seconds(),
+        "cap": routine.output_cap, "keep": routine.keep_leftovers,
+    }  # fmt: skip
+    if prepared.masks:
+        entry["mask"] = prepared.masks
+    return entry
+
+
+def _payload(action: Action, start: Start) -> Mapping[str, Any] | None:
+    given = start.request.payload if start.request else None
+    if action.payload is None:
+        return given
+    return {**action.payload, **given} if given else action.payload

@@ -1,0 +1,413 @@
+"""serve: the loop that fires.
+
+One turn: read the clocks once -> what the keeper says -> what others appended -> changed definitions -> decide for the
+routines that are due, changed or waiting -> claim, in batches, each with one write and one sync -> hand over -> ledgers
+-> sleep until the next wake. One thread decides; others only poke the pipe. Only due routines cost anything.
+
+A little before its instant a routine is looked at once, so that everything its run needs is ready and nothing is read
+or parsed at the instant itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from routinectl import clock
+from routinectl.core.event import Event
+from routinectl.core.standing import Run
+from routinectl.core.units import from_iso, to_iso
+from routinectl.engine import recover as recovery
+from routinectl.engine.damage import answer_damage
+from routinectl.engine.engine import Engine
+from routinectl.engine.project import Projector
+from routinectl.engine.retain import retain
+from routinectl.engine.revise import PATIENCE, cache_words
+from routinectl.errors import BusyError, DefinitionError, RoutinectlError
+from routinectl.files import config, definitions, journal, watch
+from routinectl.files.lock import Lock, try_lock
+from routinectl.process import supervisor
+from routinectl.version import VERSION
+
+_EARLY = 1.0  # seconds before its due instant in which a routine is made ready
+_LONGEST_SLEEP = 20.0  # so that a clock that was set, or a night's sleep, is noticed
+_CHECKPOINT_EVENTS = 10_000
+_CHECKPOINT_SECONDS = 300.0
+_SUSPECT_STEP = timedelta(hours=24)
+_BACKWARDS = timedelta(seconds=5)
+_RETRY_SECONDS = 5.0
+_RETAIN_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class Options:
+    """How a serve behaves: for how long (`once`, `until_idle`), and whom it tells."""
+
+    once: bool = False
+    until_idle: bool = False
+    scan_interval: float = 60.0
+    on_ready: Callable[[Serve], None] = field(default=lambda serve: None)
+    on_talk: Callable[[str], None] = field(default=lambda text: None)
+
+
+class Serve:
+    """A running serve. Make it with `open`, which takes the lock; then `run`."""
+
+    def __init__(self, engine: Engine, lock: Lock, options: Options) -> None:
+        self.engine, self.lock, self.options = engine, lock, options
+        self.world = engine.world
+        self.signals = supervisor.Signals()
+        self.pipe = watch.WakePipe(engine.layout)
+        self.watch: watch.DefinitionWatch | None = None
+        self.projector: Projector | None = None
+        self.watched: dict[int, tuple[str, Run]] = {}
+        self.clocks = clock.read()
+        self.suspect_until: datetime | None = None
+        self.next_scan = self.next_checkpoint = self.next_retain = 0.0
+        self.look_again: dict[str, float] = {}
+        self.trouble = ""
+        self.retry_at = 0.0
+        self.stopping = False
+        self.cache = definitions.Cache(engine.layout)
+        self.config_key = watch.config_key(engine.layout)
+        self.ready = False
+
+    @classmethod
+    def open(cls, engine: Engine, options: Options, *, standby: bool = False) -> Serve:
+        """Take the lock `serve` and return a serve. Raises BusyError when another one lives (and `standby` is off)."""
+        engine.layout.make()
+        lock = try_lock(engine.layout.lock("serve"))
+        while lock is None:
+            if not standby:
+                raise BusyError("a serve is running in this workspace already", "routinectl status, or routinectl serve --standby")
+            clock.pause(0.25)
+            lock = try_lock(engine.layout.lock("serve"))
+        return cls(engine, lock, options)
+
+    # -- life
+
+    def run(self) -> None:
+        """Serve until told to stop (or for one tick, or until there is nothing left to do)."""
+        try:
+            with supervisor.many_descriptors() as descriptors:
+                self.engine.descriptors = descriptors
+                self.begin()
+                while not self.stopping:
+                    self.turn()
+                    if self.finished():
+                        break
+                    self.sleep()
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        """Fold, recover, scan, and say that we are there."""
+        self.world.load()
+        self.projector = Projector.open(self.world)
+        if self.projector is not None:
+            self.engine.listeners.insert(0, self.projector.collect)
+        now = clock.now()
+        last = self.world.journal.last_time
+        if last and from_iso(last) - now > _BACKWARDS and not self._accepted(from_iso(last)):
+            self._suspect(from_iso(last))
+        self.engine.append([Event("serve.started", "", {"at": to_iso(now), "pid": os.getpid(), "version": VERSION})], now)
+        answer_damage(self.engine, now)
+        self._watch_runs(recovery.recover(self.engine, now))
+        self.engine.revisions.recall(self.cache.read(cache_words(self.engine.settings)), self.world)
+        self._scan(now, patience=0.0)
+        if not self.options.once:
+            self.watch = watch.DefinitionWatch(self.engine.layout, self.pipe)
+        self.next_checkpoint = clock.awake() + _CHECKPOINT_SECONDS
+        self.next_retain = clock.awake() + 30
+        self.next_scan = clock.awake() + min(5.0, self.options.scan_interval)
+        for name in self.world.dirty - self.world.wakes.keys():
+            self.world.plan(name, now)
+        self.ready = True
+        supervisor.notify(READY="1", STATUS=self._status())
+        self.options.on_ready(self)
+
+    def end(self) -> None:
+        """Stop firing, leave runs going, write down how far we are."""
+        supervisor.notify(STOPPING="1")
+        if self.watch is not None:
+            self.watch.close()
+        try:
+            if self.ready and not self.trouble:
+                now = clock.now()
+                self.engine.append([Event("serve.stopped", "", {"at": to_iso(now), "pid": os.getpid()})], now)
+                self.checkpoint()
+            if self.projector is not None:
+                self.projector.close(clock.now())
+        except (OSError, RoutinectlError) as error:
+            self.options.on_talk(f"could not finish cleanly: {error}")
+        self.engine.keeping.close()
+        self.signals.close()
+        self.pipe.close()
+        self.lock.close()
+
+    def finished(self) -> bool:
+        """Say whether a serve that is not to stay has done its work."""
+        if self.options.once:
+            return True
+        idle = not self.world.running and not self.world.waiting and not (self.projector and self.projector.behind)
+        return self.options.until_idle and idle and self.world.next_wake() is None
+
+    # -- one turn
+
+    def turn(self) -> None:
+        """Do everything that is due now. When the disk fails, nothing starts; we stay, and try again."""
+        reading = clock.read()
+        try:
+            self._check_swapped()
+            self._notice_jump(reading)
+            if clock.awake() >= self.retry_at:
+                self._work(reading.wall)
+                self._recovered()
+        except OSError as error:
+            self._fail(error)
+
+    def _work(self, now: datetime) -> None:
+        self._hear_keeper(now)
+        self.engine.hear()
+        self._look_at_definitions(now)
+        if not self._decides(now):
+            return
+        due = self.world.take_due(now.timestamp())
+        if due or self.world.dirty:
+            self.engine.settle(due, now)
+        while self.world.dirty or (self.engine.next_waiting() and self._settle_waiting(now)):
+            self.engine.settle([], clock.now())
+        self._make_ready(now)
+        self._housekeeping()
+
+    def _settle_waiting(self, now: datetime) -> bool:
+        """Give free places to those who wait; say whether that changed anything, so that nobody is asked for ever."""
+        before = self.world.journal.seq
+        self.engine.settle(self.engine.next_waiting(), now)
+        return self.world.journal.seq != before
+
+    def _hear_keeper(self, now: datetime) -> None:
+        wire = self.engine.keeping.wire
+        if wire is not None:
+            poll = select.poll()
+            poll.register(wire, select.POLLIN)
+            while self.engine.keeping.wire is not None and poll.poll(0):
+                if not self.engine.listen(now):
+                    break
+        if self.engine.keeping.wire is None and self.world.running and not self.watched:
+            self._watch_runs(recovery.recover(self.engine, now))
+
+    def _make_ready(self, now: datetime) -> None:
+        """Prepare what is due soon, and have a keeper there for it."""
+        soon = self.world.upcoming(now.timestamp() + _EARLY)
+        if not soon:
+            return
+        if self.engine.keeping.wire is None and self.engine.fires:
+            recovery.recover(self.engine, now)
+            self.engine.keeping.ensure()
+        for name in soon:
+            routine, wake = self.world.routine(name), self.world.wakes.get(name)
+            if routine is None or wake is None or clock.now().timestamp() >= wake - 0.005:
+                continue
+            entry = self.world.entry(name)
+            if entry.prepared is None:
+                self.engine.prepare(name)
+                self.engine.make_folder(name, wake)
+
+    # -- definitions
+
+    def _look_at_definitions(self, now: datetime) -> None:
+        names = self.watch.take() if self.watch is not None else set()
+        awake = clock.awake()
+        names |= {name for name, at in self.look_again.items() if at <= awake}
+        if names:
+            self._apply(self.engine.revisions.look_at(self.world, names, now), now)
+        if awake >= self.next_scan:
+            self._scan(now)
+
+    def _scan(self, now: datetime, *, patience: float = PATIENCE) -> None:
+        started = clock.awake()
+        key = watch.config_key(self.engine.layout)
+        if key != self.config_key:
+            self._reread_settings(key)
+        self._apply(self.engine.revisions.look(self.world, now, patience=patience), now)
+        cost = clock.awake() - started
+        # A rescan may cost a hundredth of a CPU second a minute, however many routines there are.
+        self.next_scan = clock.awake() + max(self.options.scan_interval, cost * 6000 if cost > 0.05 else 0)
+
+    def _apply(self, events: list[Event], now: datetime) -> None:
+        self.engine.append(events, now)
+        again = clock.awake() + PATIENCE
+        self.look_again = {name: self.look_again.get(name, again) for name in self.engine.revisions.doubtful}
+        for name in list(self.look_again):
+            if self.look_again[name] <= clock.awake():
+                self.look_again[name] = again
+        for event in events:
+            self.world.plan(event.subject, now)
+        if events:
+            self.cache.write(cache_words(self.engine.settings), self.engine.revisions.keys)
+
+    def _reread_settings(self, key: str) -> None:
+        try:
+            settings = config.load(self.engine.layout)
+        except DefinitionError as error:
+            self.options.on_talk(f"routinectl.yaml is broken, the settings before stay in force: {error}")
+            self.config_key = key
+            return
+        self.config_key = key
+        if settings != self.engine.settings:
+            self.engine.use_settings(settings)
+            self.options.on_talk("routinectl.yaml was read again")
+
+    # -- the clock
+
+    def _notice_jump(self, reading: clock.Reading) -> None:
+        jump = clock.compare(self.clocks, reading)
+        self.clocks = reading
+        if abs(jump.step) < 2 and jump.asleep < 2:
+            return
+        data = {"at": to_iso(reading.wall), "step": round(jump.step, 3), "asleep": round(jump.asleep, 3)}
+        self.engine.append([Event("clock.jumped", "", data)], reading.wall)
+        if abs(jump.step) > _SUSPECT_STEP.total_seconds():
+            before = reading.wall - timedelta(seconds=jump.step)
+            self._suspect(before, forwards=jump.step > 0)
+        for name in self.world.ids() if jump.step < -2 else ():
+            self.world.plan(name, reading.wall)
+
+    def _suspect(self, until: datetime, *, forwards: bool = False) -> None:
+        self.suspect_until = until
+        self.suspect_forwards = forwards
+        self.options.on_talk(
+            f"clock suspect: it was {to_iso(until)} and is {to_iso(clock.now())}; nothing is decided until it returns\n"
+            "Hint: routinectl doctor --accept-clock")
+        supervisor.notify(STATUS="clock suspect: nothing is decided")
+
+    def _decides(self, now: datetime) -> bool:
+        """Say whether the clock may be believed."""
+        if self.suspect_until is None:
+            return True
+        returned = now < self.suspect_until + _SUSPECT_STEP if self.suspect_forwards else now >= self.suspect_until
+        if returned or self._accepted(self.suspect_until):
+            self.suspect_until = None
+            self.options.on_talk("the clock is believed again")
+            supervisor.notify(STATUS=self._status())
+            return True
+        return False
+
+    def _accepted(self, doubted: datetime) -> bool:
+        """Say whether a person has accepted the clock since it was doubted."""
+        event = self.world.workspace.get("clock.accepted")
+        return event is not None and from_iso(event.data["doubted"]) >= doubted - _SUSPECT_STEP
+
+    # -- trouble
+
+    def _check_swapped(self) -> None:
+        for path in (self.engine.layout.journal, self.engine.layout.locks):
+            if not path.is_dir():
+                raise journal.Swapped(f"{path} is gone; nothing is fired any more", "git clean -e .routinectl, and start serve again")
+        if self.lock.swapped():
+            raise journal.Swapped(f"the lock file {self.lock.path} was replaced; another serve may run beside this one",
+                                  "routinectl serve")  # fmt: skip
+
+    def _fail(self, error: OSError) -> None:
+        text = f"the workspace cannot be written: {error}; nothing starts until it can"
+        if text != self.trouble:
+            self.options.on_talk(text)
+            supervisor.notify(STATUS=text)
+        self.trouble = text
+        self.retry_at = clock.awake() + _RETRY_SECONDS
+        self.world.journal.reopen()
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            self.trouble = ""
+            self.options.on_talk("the workspace can be written again")
+            supervisor.notify(STATUS=self._status())
+
+    # -- the rest
+
+    def _housekeeping(self) -> None:
+        awake = clock.awake()
+        if self.projector is not None and self.projector.behind:
+            self.projector.flush(clock.now())
+        if self.world.since_checkpoint >= _CHECKPOINT_EVENTS or (awake >= self.next_checkpoint and self.world.since_checkpoint > 100):
+            self.checkpoint()
+        if awake >= self.next_checkpoint:
+            self.next_checkpoint = awake + _CHECKPOINT_SECONDS
+        if awake >= self.next_retain:
+            retain(self.engine.layout, self.engine.settings.retention, self.world)
+            self.next_retain = awake + _RETAIN_SECONDS
+        self.world.cool()
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint and the cache of definitions."""
+        self.world.save()
+        self.next_checkpoint = clock.awake() + _CHECKPOINT_SECONDS
+        self.cache.write(cache_words(self.engine.settings), self.engine.revisions.keys)
+
+    def _watch_runs(self, runs: list[tuple[str, Run]]) -> None:
+        for name, run in runs:
+            fd = supervisor.pidfd(run.pid) if run.pid else -1
+            if fd >= 0:
+                self.watched[fd] = (name, run)
+
+    def _unwatch(self, fd: int) -> None:
+        name, run = self.watched.pop(fd)
+        os.close(fd)
+        now = clock.now()
+        self.engine.record(lambda: [recovery.interrupted(name, run, now)] if run.id in self.world.running else [], now)
+
+    def sleep(self) -> None:
+        """Wait for the next wake, or for somebody to say something."""
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
+        if self.engine.keeping.wire is not None:
+            poll.register(self.engine.keeping.wire, select.POLLIN)
+        for fd in self.watched:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(self._patience() * 1000):
+            if fd == self.pipe.fd:
+                self.pipe.drain()
+            elif fd in self.watched:
+                self._unwatch(fd)
+        self._obey(self.signals.take())
+
+    def _patience(self) -> float:
+        """Return for how many seconds nothing will be due."""
+        now, awake = clock.now().timestamp(), clock.awake()
+        if self.projector is not None and self.projector.behind:
+            return 0.0
+        waits = [_LONGEST_SLEEP, self.next_scan - awake]
+        watchdog = supervisor.watchdog_seconds()
+        if watchdog:
+            supervisor.notify(WATCHDOG="1")
+            waits.append(watchdog)
+        waits += [at - awake for at in self.look_again.values()]
+        if self.retry_at > awake:
+            waits.append(self.retry_at - awake)
+        elif self.suspect_until is None:
+            wake = self.world.next_wake()
+            if wake is not None:
+                ready = self.world.thawed.get(wake[1])
+                early = 0.0 if ready is not None and ready.prepared is not None else _EARLY * 0.8
+                waits.append(wake[0] - now - (early if wake[0] - now > early else 0.0))
+        return max(min(waits), 0.0)
+
+    def _obey(self, numbers: set[int]) -> None:
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            self.stopping = True
+        if signal.SIGHUP in numbers:
+            supervisor.notify(RELOADING="1")
+            self.config_key = ""
+            self.next_scan = 0.0
+            supervisor.notify(READY="1")
+
+    def _status(self) -> str:
+        return f"{len(self.world.ids())} routines, {len(self.world.running)} runs"
+
+

@@ -1,0 +1,143 @@
+"""From changed files to revisions: what a scan of the definitions adds to the journal.
+
+File events are hints and a scan is the truth: it compares the state of every definition's file with what was read
+last, reads what differs, and says what follows as events. A changed file counts when it is valid; one that is invalid
+or gone counts after a while (`patience`), because an editor may be half way through saving it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from routinectl.core import decision
+from routinectl.core.event import Event
+from routinectl.core.routine import schedule_key
+from routinectl.core.settings import Settings
+from routinectl.core.standing import Standing
+from routinectl.core.units import to_iso
+from routinectl.engine.record import event_of
+from routinectl.engine.world import World
+from routinectl.errors import DefinitionError
+from routinectl.files import definitions
+from routinectl.files.definitions import Definition
+from routinectl.version import VERSION
+
+PATIENCE = 2.0
+
+
+@dataclass(slots=True)
+class Revisions:
+    """What this process knows of the files: their keys when last read, and since when some are broken or gone."""
+
+    settings: Settings
+    keys: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, datetime] = field(default_factory=dict)
+
+    def recall(self, keys: dict[str, str], world: World) -> None:
+        """Take remembered keys over, of routines that the journal knows; others are read as new."""
+        self.keys = {name: key for name, key in keys.items() if name in world}
+
+    def look(self, world: World, now: datetime, *, patience: float = PATIENCE) -> list[Event]:
+        """Return the events of everything that changed since the last look at all files."""
+        found = definitions.scan(world.layout)
+        changed = [name for name, key in found.items() if self.keys.get(name) != key]
+        gone = [name for name in self.keys if name not in found]
+        if not self.keys:
+            gone += [name for name in world.ids() if name not in found and self._lives(world, name)]
+        return self._events(world, changed, dict.fromkeys(gone, ""), found, now, patience)
+
+    def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Event]:
+        """Return the events of what changed about these routines."""
+        keys = {name: definitions.key_of(world.layout.definition(name)) for name in names}
+        changed = [name for name, key in keys.items() if key and self.keys.get(name) != key]
+        gone = {name: "" for name, key in keys.items() if not key and (name in self.keys or self._lives(world, name))}
+        return self._events(world, changed, gone, keys, now, patience)
+
+    @staticmethod
+    def _lives(world: World, name: str) -> bool:
+        if name not in world:
+            return False
+        standing = world.standing(name)
+        return not standing.deleted and (standing.doc is not None or standing.invalid is not None)
+
+    def _events(
+        self, world: World, changed: list[str], gone: dict[str, str], keys: dict[str, str], now: datetime, patience: float
+    ) -> list[Event]:
+        events: list[Event] = []
+        for name in changed:
+            standing = world.standing(name) if name in world else Standing(name)
+            try:
+                definition = definitions.load(world.layout, name, self.settings, now)
+            except DefinitionError as error:
+                if self._is_final(name, now, patience):
+                    events += _invalid(standing, error, now)
+                    self.keys[name] = keys[name]
+                continue
+            self.doubtful.pop(name, None)
+            self.keys[name] = keys[name]
+            events += revision(world, standing, definition, now)
+        for name in gone:
+            if self._is_final(name, now, patience):
+                self.keys.pop(name, None)
+                if name in world and self._lives(world, name):
+                    events += deletion(world, name, now)
+        return events
+
+    def _is_final(self, name: str, now: datetime, patience: float) -> bool:
+        """Say whether a file has been bad or gone for long enough to believe it."""
+        since = self.doubtful.setdefault(name, now)
+        if (now - since).total_seconds() < patience:
+            return False
+        del self.doubtful[name]
+        return True
+
+
+def cache_words(settings: Settings) -> str:
+    """Return what remembered keys depend on: this version, and the settings that are merged into definitions."""
+    return f"{VERSION} {settings.timezone} {settings.owner} {settings.min_interval} {dict(settings.defaults)!r}"
+
+
+def revision(world: World, standing: Standing, definition: Definition, now: datetime) -> list[Event]:
+    """Return what a good definition changes, by the rules of edits (DESIGN 6.8)."""
+    data = {"at": to_iso(now), "definition": definition.doc, "fingerprint": definition.fingerprint}
+    if standing.doc is None or standing.deleted:
+        return [Event("routine.created", definition.id, data)]
+    events: list[Event] = []
+    enabled, was = definition.doc.get("enabled", True), standing.enabled
+    same = standing.fingerprint == definition.fingerprint
+    if same and enabled == was and standing.invalid is None:
+        return events
+    rescheduled = schedule_key(standing.doc) != schedule_key(definition.doc)
+    routine = world.routine(definition.id)
+    if routine is not None:
+        wishes = decision.end_invalid(routine, standing, now) if standing.invalid is not None and was else []
+        if not wishes and rescheduled:
+            wishes = decision.close(routine, standing, now, "edited")
+        elif not wishes and was and not enabled:
+            wishes = decision.close(routine, standing, now, "disabled")
+        elif not wishes and enabled and not was and routine.schedule.once:
+            wishes = decision.close_disabled(routine, standing, now)
+        events += [event_of(wish, now) for wish in wishes]
+    if not same or standing.invalid is not None:
+        # What it says of `enabled` is told by its own event below, so that the fold moves the mark for it.
+        kept = {**definition.doc, "enabled": was}
+        events.append(Event("routine.updated", definition.id, {**data, "definition": kept}))
+    if enabled != was:
+        events.append(Event("routine.enabled" if enabled else "routine.disabled", definition.id, {"at": to_iso(now)}))
+    return events
+
+
+def deletion(world: World, name: str, now: datetime) -> list[Event]:
+    """Return what the removal of a definition means: everything open is answered, then it is deleted."""
+    standing, routine = world.standing(name), world.routine(name)
+    wishes = decision.close(routine, standing, now, "deleted") if routine is not None else []
+    return [*(event_of(wish, now) for wish in wishes), Event("routine.deleted", name, {"at": to_iso(now)})]
+
+
+def _invalid(standing: Standing, error: DefinitionError, now: datetime) -> list[Event]:
+    problems = [{"message": item.message, "where": item.where, "hint": item.hint} for item in error.problems]
+    if standing.invalid is not None and standing.invalid["problems"] == problems:
+        return []
+    return [Event("routine.invalid", standing.id, {"at": to_iso(now), "problems": problems})]

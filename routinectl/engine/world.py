@@ -1,0 +1,232 @@
+"""The state of a workspace in one process: every standing, the routines in force, and when each next wants attention.
+
+A routine that nobody has looked at for a while is kept frozen, as the line a checkpoint would hold, and thawed when an
+event or its wake comes: ten thousand idle routines cost their text, and no CPU.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from routinectl import clock
+from routinectl.core import decision
+from routinectl.core.event import Event
+from routinectl.core.routine import Routine, build
+from routinectl.core.standing import Standing, from_plain, to_plain
+from routinectl.core.units import from_iso
+from routinectl.errors import DefinitionError
+from routinectl.files import checkpoint
+from routinectl.files.journal import Damage, Journal
+from routinectl.files.layout import Layout
+
+_THAWED = 256  # how many idle routines stay thawed
+_LOOK_AHEAD = 2.0  # seconds before its wake in which a routine is not frozen
+
+
+@dataclass(slots=True)
+class Entry:
+    """A thawed routine. `prepared` is what the engine made ready for its next start."""
+
+    standing: Standing
+    routine: Routine | None = None
+    prepared: Any = None
+
+
+class World:
+    """All routines, folded from the journal. `dirty` are those that must be decided anew, `changed` those to project."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.journal = Journal(layout)
+        self.thawed: dict[str, Entry] = {}
+        self.frozen: dict[str, bytes] = {}
+        self.wakes: dict[str, float] = {}
+        self.heap: list[tuple[float, str]] = []
+        self.running: dict[str, str] = {}  # run id -> routine id
+        self.waiting: dict[str, datetime] = {}  # routines with a slot or request that waits for a place, and since when
+        self.dirty: set[str] = set()
+        self.changed: set[str] = set()
+        self.workspace: dict[str, Event] = {}  # the newest event of each kind that is about no routine
+        self.since_checkpoint = 0
+        self.recorded_damage: set[tuple[int, int]] = set()
+
+    # -- reading
+
+    def load(self) -> None:
+        """Fold the journal, from the checkpoint where there is a good one."""
+        saved = checkpoint.read(self.layout)
+        if saved is not None and self.journal.seek(saved.position, saved.seq, saved.time):
+            self._unpack(saved.records)
+        self.catch_up()
+        self.since_checkpoint = 0 if saved is not None else self.since_checkpoint
+
+    def catch_up(self) -> list[Event]:
+        """Fold what others have appended since; returns those events."""
+        events = self.journal.read_new()
+        self.fold(events)
+        return events
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Take events in, in their order."""
+        for event in events:
+            self.since_checkpoint += 1
+            if not event.subject:
+                self.workspace[event.type] = event
+                if event.type == "journal.damaged":
+                    self.recorded_damage.add((event.data["segment"], event.data["offset"]))
+                continue
+            entry = self.entry(event.subject, make=True)
+            entry.standing.fold(event)
+            kind = event.type
+            if kind == "run.claimed":
+                self.running[event.data["run"]] = event.subject
+            elif kind == "run.ended":
+                self.running.pop(event.data["run"], None)
+            elif kind.startswith("routine."):
+                entry.routine = entry.prepared = None
+            self._note_waiting(entry.standing)
+            self.dirty.add(event.subject)
+            self.changed.add(event.subject)
+
+    def _note_waiting(self, standing: Standing) -> None:
+        since = [hold.slot for hold in standing.holds.values() if hold.reason == "capacity"]
+        since += [request.at for request in standing.requests.values()]
+        if since:
+            self.waiting[standing.id] = min(since)
+        elif self.waiting:
+            self.waiting.pop(standing.id, None)
+
+    # -- asking
+
+    def ids(self) -> list[str]:
+        """Return the ids of all routines that ever were, in order."""
+        return sorted(self.thawed.keys() | self.frozen.keys())
+
+    def __contains__(self, routine_id: str) -> bool:
+        return routine_id in self.thawed or routine_id in self.frozen
+
+    def entry(self, routine_id: str, *, make: bool = False) -> Entry:
+        """Return a routine, thawed. Raises KeyError for one that never was, unless it is to be made."""
+        found = self.thawed.get(routine_id)
+        if found is not None:
+            return found
+        frozen = self.frozen.pop(routine_id, None)
+        if frozen is not None:
+            standing = from_plain(json.loads(frozen.split(b"\t", 3)[3]))
+        elif make:
+            standing = Standing(routine_id)
+        else:
+            raise KeyError(routine_id)
+        found = self.thawed[routine_id] = Entry(standing)
+        return found
+
+    def standing(self, routine_id: str) -> Standing:
+        """Return where a routine stands. Raises KeyError for one that never was."""
+        return self.entry(routine_id).standing
+
+    def routine(self, routine_id: str) -> Routine | None:
+        """Return the routine in force, or None when it has never been good (or its zone has vanished)."""
+        entry = self.entry(routine_id)
+        if entry.routine is None and entry.standing.doc is not None:
+            try:
+                revised = entry.standing.revised_at
+                assert revised is not None
+                entry.routine = build(routine_id, entry.standing.doc, revised)
+            except DefinitionError:
+                return None
+        return entry.routine
+
+    def unrecorded_damage(self) -> list[Damage]:
+        """Return the damage in the journal that no event tells of yet."""
+        return [item for item in self.journal.damage if (item.segment, item.offset) not in self.recorded_damage]
+
+    # -- wakes
+
+    def plan(self, routine_id: str, now: datetime) -> None:
+        """Compute when a routine next wants attention by time alone, and put it into the heap."""
+        routine = self.routine(routine_id)
+        wake = decision.next_wake(routine, self.standing(routine_id), now) if routine else None
+        if wake is None:
+            self.wakes.pop(routine_id, None)
+            return
+        epoch = wake.timestamp()
+        if self.wakes.get(routine_id) != epoch:
+            self.wakes[routine_id] = epoch
+            heapq.heappush(self.heap, (epoch, routine_id))
+
+    def next_wake(self) -> tuple[float, str] | None:
+        """Return the earliest wake (seconds since 1970) and its routine."""
+        while self.heap and self.wakes.get(self.heap[0][1]) != self.heap[0][0]:
+            heapq.heappop(self.heap)
+        return self.heap[0] if self.heap else None
+
+    def take_due(self, epoch: float) -> list[str]:
+        """Take the routines whose wake has come out of the heap."""
+        due: list[str] = []
+        while (first := self.next_wake()) is not None and first[0] <= epoch:
+            heapq.heappop(self.heap)
+            del self.wakes[first[1]]
+            due.append(first[1])
+        return due
+
+    def upcoming(self, epoch: float) -> list[str]:
+        """Return the routines whose wake comes before an instant, without taking them."""
+        if self.next_wake() is None or self.heap[0][0] > epoch:
+            return []
+        return [name for wake, name in heapq.nsmallest(len(self.heap), self.heap) if wake <= epoch and self.wakes.get(name) == wake]
+
+    # -- freezing
+
+    def cool(self) -> None:
+        """Freeze idle routines beyond the number that stays thawed, so that memory does not grow with what has fired."""
+        surplus = len(self.thawed) - _THAWED
+        if surplus <= 0:
+            return
+        soon = clock.now().timestamp() + _LOOK_AHEAD
+        for routine_id in list(self.thawed):
+            if surplus <= 0:
+                return
+            if routine_id in self.dirty or routine_id in self.changed or self.wakes.get(routine_id, soon + 1) <= soon:
+                continue
+            if self.thawed[routine_id].standing.runs:
+                continue
+            self.frozen[routine_id] = self._freeze(routine_id)
+            del self.thawed[routine_id]
+            surplus -= 1
+
+    def _freeze(self, routine_id: str) -> bytes:
+        standing = self.thawed[routine_id].standing
+        wake = self.wakes.get(routine_id)
+        busy = b"o" if standing.runs or standing.requests or standing.holds else b"-"
+        plain = json.dumps(to_plain(standing), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return b"%b\t%b\t%b\t%b" % (routine_id.encode(), b"%f" % wake if wake is not None else b"-", busy, plain)
+
+    def _unpack(self, records: list[bytes]) -> None:
+        for record in records:
+            name, wake, busy, _ = record.split(b"\t", 3)
+            routine_id = name.decode()
+            self.frozen[routine_id] = record
+            if wake != b"-":
+                self.wakes[routine_id] = float(wake)
+                self.heap.append((float(wake), routine_id))
+            if busy == b"o":
+                standing = self.entry(routine_id).standing
+                self._note_waiting(standing)
+                for run_id in standing.runs:
+                    self.running[run_id] = routine_id
+                self.dirty.add(routine_id)
+        heapq.heapify(self.heap)
+
+    def save(self) -> None:
+        """Write a checkpoint of everything folded so far. The journal is synced first: nothing newer may be dropped."""
+        self.journal.sync()
+        records = [self._freeze(name) if name in self.thawed else self.frozen[name] for name in self.ids()]
+        checkpoint.write(self.layout, self.journal.position, self.journal.seq, self.journal.last_time, records)
+        self.since_checkpoint = 0
+
+

@@ -1,0 +1,55 @@
+"""The folded journal up to a position, so that a start does not read the whole journal.
+
+One header line, then one line per routine: `id<TAB>next wake<TAB>standing as JSON`. The next wake (seconds since 1970,
+or `-`) lets a start fill its heap without reading the JSON. The last line is the CRC-32 of everything before it; a file
+that does not match is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from routinectl.files import atomic
+from routinectl.files.journal import Position
+from routinectl.files.layout import Layout
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Where it ends in the journal, and the frozen standings."""
+
+    position: Position
+    seq: int
+    time: str
+    records: list[bytes]
+
+
+def write(layout: Layout, position: Position, seq: int, time: str, records: Iterable[bytes]) -> None:
+    """Write a checkpoint, durably. The journal must have been synced up to `position`."""
+    header = json.dumps({"version": VERSION, "position": position, "seq": seq, "time": time}).encode()
+    body = b"\n".join([header, *records]) + b"\n"
+    atomic.write(layout.checkpoint, body + b"%08x\n" % zlib.crc32(body), mode=0o600)
+
+
+def read(layout: Layout) -> Checkpoint | None:
+    """Return the checkpoint, or None when there is none or it is damaged or from another version."""
+    try:
+        data = layout.checkpoint.read_bytes()
+    except FileNotFoundError:
+        return None
+    body, tail = data[:-9], data[-9:]
+    try:
+        if zlib.crc32(body) != int(tail, 16):
+            return None
+        header, *records = body[:-1].split(b"\n")
+        plain = json.loads(header)
+    except ValueError:
+        return None
+    if plain.get("version") != VERSION:
+        return None
+    return Checkpoint((plain["position"][0], plain["position"][1]), plain["seq"], plain["time"], records)

@@ -1,0 +1,95 @@
+"""What a routine acts with: the files of its folder, their digests, and the commit they are at."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from routinectl.core import fingerprint
+from routinectl.files.layout import DEFINITION, Layout
+
+_NOT_CONTENT = frozenset({"state.json", "history.jsonl", "memory", "out", "__pycache__", DEFINITION})
+_MOST_FILES = 1000
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+class Contents:
+    """Content fingerprints, with the digest of every file remembered by the state of the file."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._digests: dict[str, tuple[str, bytes]] = {}
+        self._commit: tuple[str, str] = ("", "")
+
+    def of(self, routine_id: str, definition: str) -> str:
+        """Return the content fingerprint of a routine: its definition and the files of its folder.
+
+        Empty when the folder is too large to be hashed at every start; routinectl's own files and `memory/`, `out/` and
+        names that begin with a dot are no content.
+        """
+        base = str(self.layout.folder(routine_id))
+        found: list[tuple[str, int, bytes]] = []
+        total = 0
+        for path, entry in _files(base):
+            total += entry.st_size
+            if len(found) >= _MOST_FILES or total > _MOST_BYTES:
+                return ""
+            with contextlib.suppress(OSError):
+                found.append((path[len(base) + 1 :], stat.S_IMODE(entry.st_mode), self._digest(path, entry)))
+        return fingerprint.of_content(definition, found)
+
+    def _digest(self, path: str, entry: os.stat_result) -> bytes:
+        key = f"{entry.st_mtime_ns:x}.{entry.st_size:x}.{entry.st_ino:x}"
+        known = self._digests.get(path)
+        if known is not None and known[0] == key:
+            return known[1]
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        self._digests[path] = (key, digest)
+        return digest
+
+    def commit(self) -> str:
+        """Return the commit the workspace's HEAD names, empty outside git. Reads git's files; runs nothing."""
+        for folder in (self.layout.root, *self.layout.root.parents):
+            if (folder / ".git" / "HEAD").exists():
+                return _head(folder / ".git")
+        return ""
+
+
+def _files(folder: str) -> list[tuple[str, os.stat_result]]:
+    found: list[tuple[str, os.stat_result]] = []
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return found
+    for entry in entries:
+        if entry.name in _NOT_CONTENT or entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            found += _files(entry.path)
+        elif entry.is_file():
+            with contextlib.suppress(OSError):
+                found.append((entry.path, entry.stat()))
+        if len(found) > _MOST_FILES:
+            return found
+    return found
+
+
+def _head(git: Path) -> str:
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        loose = git / name
+        if loose.exists():
+            return loose.read_text().strip()
+        for line in (git / "packed-refs").read_text().splitlines():
+            if line.endswith(f" {name}"):
+                return line.split(" ")[0]
+    except OSError:
+        return ""
+    return ""

@@ -1,0 +1,176 @@
+"""Definitions on disk: finding them, reading them safely, and remembering which have not changed.
+
+A definition is a regular file of at most 64 KiB inside the workspace. Anything else in its place (a folder, a FIFO, a
+device, a link that leads out or around in a circle, a file of 10 MB, bytes that are not UTF-8) is a fault of that
+routine, named with its place, and of no other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from routinectl.core import checks, document, fingerprint, schema
+from routinectl.core.problem import Problem
+from routinectl.core.routine import ID, RESERVED_IDS, effective
+from routinectl.core.schedule import zone
+from routinectl.core.schedule.read import Reading
+from routinectl.core.settings import Settings
+from routinectl.core.units import to_epoch
+from routinectl.errors import DefinitionError
+from routinectl.files import atomic, schemas
+from routinectl.files.layout import DEFINITION, Layout
+
+_UTC = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A definition that is good: the effective document and its fingerprint."""
+
+    id: str
+    doc: dict[str, Any]
+    fingerprint: str
+
+
+def scan(layout: Layout) -> dict[str, str]:
+    """Return every routine's folder with a key of its file's state; an equal key means an unchanged file.
+
+    The key is mtime, size and inode; a folder without a definition is no routine.
+    """
+    found: dict[str, str] = {}
+    base = f"{layout.routines}/"
+    try:
+        names = os.listdir(base)
+    except FileNotFoundError:
+        return found
+    for name in names:
+        key = key_of(f"{base}{name}/{DEFINITION}") if not name.startswith(".") else ""
+        if key:
+            found[name] = key
+    return found
+
+
+def key_of(path: str | Path) -> str:
+    """Return the key of a file's state, empty when there is none."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f"error {error.errno}"
+    return f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}"
+
+
+def read_bytes(layout: Layout, routine_id: str) -> bytes:
+    """Return the bytes of a definition. Raises DefinitionError for anything that is not a small file of the workspace."""
+    path = layout.definition(routine_id)
+    name = relative(layout, path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise fault(_open_fault(error), name, f"ls -l {name}") from None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise fault(f"it is {_kind(found.st_mode)}, not a file", name, f"ls -l {name}")
+        if not _inside(layout, path):
+            raise fault("it is a link that leads out of the workspace", name, f"cp --remove-destination \"$(readlink -f {name})\" {name}")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return file.read(document.MAX_BYTES + 1) if found.st_size <= document.MAX_BYTES else b" " * found.st_size
+    finally:
+        os.close(fd)
+
+
+def _inside(layout: Layout, path: Path) -> bool:
+    if not os.path.islink(path) and not os.path.islink(path.parent):
+        return True
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(layout.root))
+
+
+def _open_fault(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "it is a link that leads around in a circle"
+    if error.errno == errno.ENOENT:
+        return "it does not exist (or is a link that leads nowhere)"
+    return f"it cannot be read: {error.strerror}"
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
+
+
+def load(layout: Layout, routine_id: str, settings: Settings, now: datetime, *, past: bool = True) -> Definition:
+    """Return a good definition. Raises DefinitionError with all its faults, each with its place."""
+    name = relative(layout, layout.definition(routine_id))
+    if not ID.fullmatch(routine_id) or routine_id in RESERVED_IDS:
+        reserved = "is reserved" if routine_id in RESERVED_IDS else "is not an id: lower-case letters, digits and -, at most 63"
+        raise fault(f"the folder's name '{routine_id}' {reserved}", name, f"mv routines/{routine_id} routines/another-name")
+    return parse(read_bytes(layout, routine_id), name, routine_id, settings, now, past=past)
+
+
+def parse(raw: bytes, file: str, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> Definition:
+    """Return the definition of a text; `past` says whether its single moments may be over. Raises DefinitionError."""
+    doc = document.read(raw, file)
+    problems = problems_of(doc, routine_id, settings, now, past=past)
+    if problems:
+        marks = document.places(raw)
+        placed = sorted((document.locate(problem, marks, file) for problem in problems), key=lambda item: (item.line, item.column))
+        count = "a fault" if len(placed) == 1 else f"{len(placed)} faults"
+        raise DefinitionError(f"{file} has {count}", placed[0].hint, placed)
+    merged = effective(routine_id, doc, settings)
+    return Definition(routine_id, merged, fingerprint.of_definition(merged))
+
+
+def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> list[Problem]:
+    """Return every fault of a document, without places."""
+    if not schemas.accepts("routine")(doc):
+        problems = schema.faults(schemas.load("routine"), doc)
+        return problems or [Problem("it does not satisfy the schema", (), "routinectl schema")]
+    reading = Reading(zone.load(_UTC), to_epoch(now), settings.min_interval, past)
+    return checks.check(effective(routine_id, doc, settings), reading)
+
+
+def fault(message: str, file: str, hint: str) -> DefinitionError:
+    """Return the error of a fault that is about a whole file."""
+    return DefinitionError(f"{file}: {message}", hint, [Problem(message, (), hint, file)])
+
+
+def relative(layout: Layout, path: Path) -> str:
+    """Return a path as people see it from the workspace's root."""
+    return str(path.relative_to(layout.root))
+
+
+class Cache:
+    """Which definitions have been read, by the state of their files; it may be deleted at any time.
+
+    It is good only for the words it was written with: the settings that are merged into definitions, and this version.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.path = layout.cache / "definitions"
+
+    def read(self, words: str) -> dict[str, str]:
+        """Return the remembered keys, empty when there are none for these words."""
+        try:
+            lines = self.path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        if not lines or lines[0] != words:
+            return {}
+        pairs = (line.partition("\t") for line in lines[1:])
+        return {name: key for name, _, key in pairs}
+
+    def write(self, words: str, keys: dict[str, str]) -> None:
+        """Remember keys; not durable, because losing it costs nothing but time."""
+        text = "\n".join([words, *(f"{name}\t{key}" for name, key in keys.items())]) + "\n"
+        atomic.write(self.path, text.encode(), mode=0o600, durable=False)

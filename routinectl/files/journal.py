@@ -1,0 +1,258 @@
+"""The journal: the event log of a workspace, and the truth about it.
+
+Uniqueness comes from here. Every event that answers or changes something is appended inside one critical section:
+
+    lock -> fold to the end -> check that the decision still stands -> one write -> unlock -> fdatasync -> act
+
+`transaction()` is the lock; the caller folds what `read_new` returns, checks, and calls `append`; after the section it
+calls `sync`, and only then acts or says that it is done. Whoever acts on an event that somebody else wrote syncs first.
+
+Segments are `journal/000001.jsonl` and so on; a position is (segment, offset). A segment is synced before its successor
+exists, and the folder after. A torn last line (a writer died in its write) is cut off before the next append and kept
+in `journal/torn-*`; a damaged line inside costs only itself: it is passed over, reported in `damage`, and what it may
+have said is doubted up to the next intact line.
+"""
+
+from __future__ import annotations
+
+import binascii
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from routinectl.core.event import Event, decode, encode
+from routinectl.core.units import to_iso
+from routinectl.errors import RoutinectlError
+from routinectl.files import atomic, lock
+from routinectl.files.layout import Layout
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line that could not be read, or lines that are gone: at a position; `through` is the next intact line's time."""
+
+    segment: int
+    offset: int
+    size: int
+    missing: int
+    through: str
+
+
+class Swapped(RoutinectlError):
+    """The journal or its lock is no longer the file that was opened; nothing more may be decided."""
+
+
+class Journal:
+    """One process's view of the journal: how far it has read, and the means to append."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.segment = 0
+        self.offset = 0
+        self.seq = 0
+        self.damage: list[Damage] = []
+        self.torn: list[int] = []
+        self.last_time = ""
+        self._fd = -1
+        self._inode = 0
+        self._lock_fd = -1
+        self._lock_inode = 0
+        self._prefix = binascii.hexlify(os.urandom(6)).decode()
+        self._count = 0
+        self._pending: tuple[int, int, int] | None = None  # a damaged stretch that waits for the next intact line
+
+    @property
+    def position(self) -> Position:
+        """Where the next event will be read or written."""
+        return self.segment, self.offset
+
+    def seek(self, position: Position, seq: int, time: str) -> bool:
+        """Start after a checkpoint; return False when the journal does not reach there."""
+        segment, offset = position
+        try:
+            size = os.stat(self.path(segment)).st_size
+        except FileNotFoundError:
+            return False
+        if size < offset:
+            return False
+        self._close()
+        self.segment, self.offset, self.seq, self.last_time = segment, offset, seq, time
+        return True
+
+    def segments(self) -> list[int]:
+        """Return the numbers of the segments on disk, in order."""
+        names = os.listdir(self.layout.journal) if self.layout.journal.is_dir() else []
+        return sorted(int(name[:6]) for name in names if name[:6].isdigit() and name[6:] == ".jsonl")
+
+    def path(self, segment: int) -> str:
+        """Return the file of a segment."""
+        return f"{self.layout.journal}/{segment:06d}.jsonl"
+
+    def read_new(self) -> list[Event]:
+        """Return the events since the last call, from every segment; a torn last line is left for its writer."""
+        events: list[Event] = []
+        if self.segment == 0:
+            first = self.segments()[:1]
+            if not first:
+                return events
+            self.segment = first[0]
+        while True:
+            self._read_segment(events)
+            if self.offset < SEGMENT_BYTES and self._fd >= 0:
+                # A successor appears only once a segment is full, so there is no need to look for one.
+                return events
+            if not os.path.exists(self.path(self.segment + 1)):
+                return events
+            self._next_segment()
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[Event]]:
+        """Hold the journal's lock; yields the events that were appended since the last read."""
+        self._take_lock()
+        try:
+            events = self.read_new()
+            self._cut_torn_line()
+            yield events
+        finally:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def append(self, events: Sequence[Event], now: datetime) -> None:
+        """Append events in one write, inside a transaction. Raises OSError, with nothing appended, when that fails."""
+        if not events:
+            return
+        self._ready_to_append()
+        time, lines = to_iso(now), []
+        for index, event in enumerate(events, 1):
+            event.id = f"{self._prefix}-{self._count + index:x}"
+            event.time, event.seq = time, self.seq + index
+            lines.append(encode(event))
+        data = b"".join(lines)
+        try:
+            atomic.write_all(self._fd, data)
+        except BaseException:
+            os.ftruncate(self._fd, self.offset)
+            raise
+        self.offset += len(data)
+        self.seq += len(events)
+        self._count += len(events)
+        self.last_time = time
+
+    def sync(self) -> None:
+        """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def reopen(self) -> None:
+        """Forget the descriptor after a failed sync: the kernel reports such an error only once per descriptor."""
+        self._close()
+
+    def tail(self) -> int:
+        """Return how many bytes of the newest segment have been read."""
+        return self.offset
+
+    def _take_lock(self) -> None:
+        path = self.layout.lock("journal")
+        fd = lock.open_file(path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        inode = os.fstat(fd).st_ino
+        if self._lock_inode == 0:
+            self._lock_inode = inode
+        self._lock_fd = fd
+        if inode != self._lock_inode:
+            os.close(fd)
+            raise Swapped(f"the lock file {path} was replaced while in use", "restart serve; never delete .routinectl/locks")
+
+    def _read_segment(self, events: list[Event]) -> None:
+        if self._fd < 0 and not self._open(create=False):
+            return
+        if self._inode_changed():
+            raise Swapped(f"the journal segment {self.path(self.segment)} was replaced while in use", "restart serve")
+        rest = b""
+        while chunk := os.pread(self._fd, _READ_BYTES, self.offset + len(rest)):
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                self._read_line(line, events)
+                self.offset += len(line) + 1
+
+    def _read_line(self, line: bytes, events: list[Event]) -> None:
+        try:
+            event = decode(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if self._pending is None:
+                self._pending = (self.segment, self.offset, len(line) + 1)
+            return
+        missing = event.seq - self.seq - 1
+        if self._pending is not None or missing:
+            segment, offset, size = self._pending or (self.segment, self.offset, 0)
+            self.damage.append(Damage(segment, offset, size, missing, event.time))
+            self._pending = None
+        self.seq, self.last_time = max(event.seq, self.seq), event.time
+        events.append(event)
+
+    def _inode_changed(self) -> bool:
+        try:
+            return os.stat(self.path(self.segment)).st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _cut_torn_line(self) -> None:
+        """Cut what follows the last newline: its writer is gone, because we hold the lock. Keep it for people."""
+        if self._fd < 0:
+            return
+        rest = os.pread(self._fd, _READ_BYTES, self.offset)
+        if rest and b"\n" not in rest:
+            aside = self.layout.journal / f"torn-{self.segment:06d}-{self.offset}"
+            atomic.write(aside, rest, mode=0o600)
+            os.ftruncate(self._fd, self.offset)
+            self.torn.append(len(rest))
+        if self._pending is not None:
+            # Nothing intact follows yet: what is appended next ends the doubt.
+            segment, offset, size = self._pending
+            self.damage.append(Damage(segment, offset, size, 1, ""))
+            self.seq += 1
+            self._pending = None
+
+    def _ready_to_append(self) -> None:
+        if self.segment == 0:
+            self.segment = 1
+        if self._fd < 0:
+            self._open(create=True)
+        if self.offset >= SEGMENT_BYTES:
+            os.fdatasync(self._fd)
+            self._next_segment()
+            self._open(create=True)
+
+    def _next_segment(self) -> None:
+        self._close()
+        self.segment, self.offset = self.segment + 1, 0
+
+    def _open(self, *, create: bool) -> bool:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        path = self.path(self.segment)
+        try:
+            self._fd = os.open(path, flags)
+        except FileNotFoundError:
+            if not create:
+                return False
+            self._fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            atomic.sync_folder(self.layout.journal)
+        except PermissionError:
+            if create:
+                raise
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._inode = os.fstat(self._fd).st_ino
+        return True
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1

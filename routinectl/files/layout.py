@@ -1,0 +1,98 @@
+"""Where everything of a workspace lies. Every path of routinectl is made here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = "routinectl.yaml"
+DEFINITION = "ROUTINE.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one workspace; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings of the workspace."""
+        return self.root / CONFIG
+
+    @property
+    def routines(self) -> Path:
+        """The folder of all routines."""
+        return self.root / "routines"
+
+    @property
+    def private(self) -> Path:
+        """What belongs to routinectl alone."""
+        return self.root / ".routinectl"
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journal's segments: the truth."""
+        return self.private / "journal"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folded journal up to a position; may always be deleted while the whole journal is there."""
+        return self.private / "checkpoint"
+
+    @property
+    def cache(self) -> Path:
+        """What may always be deleted."""
+        return self.private / "cache"
+
+    @property
+    def runs(self) -> Path:
+        """The folders of runs."""
+        return self.private / "runs"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files, never unlinked."""
+        return self.private / "locks"
+
+    @property
+    def live(self) -> Path:
+        """Sockets, the wake pipe and the keepers' logs."""
+        return self.private / "run"
+
+    @property
+    def tmp(self) -> Path:
+        """Files on their way to another place."""
+        return self.private / "tmp"
+
+    @property
+    def wake(self) -> Path:
+        """The pipe that wakes a serve."""
+        return self.live / "wake"
+
+    def folder(self, routine_id: str) -> Path:
+        """The folder of a routine."""
+        return self.routines / routine_id
+
+    def definition(self, routine_id: str) -> Path:
+        """The definition of a routine."""
+        return self.routines / routine_id / DEFINITION
+
+    def run(self, routine_id: str, run_id: str) -> Path:
+        """The folder of one run."""
+        return self.runs / routine_id / run_id
+
+    def lock(self, name: str) -> Path:
+        """A lock file."""
+        return self.locks / f"{name}.lock"
+
+    def lease(self, routine_id: str, number: int) -> Path:
+        """A lease file; a dot cannot be part of an id, so leases never meet other locks."""
+        return self.locks / f"{routine_id}.{number}.lock"
+
+    def make(self) -> None:
+        """Create the private folders; only the owner may look in."""
+        os.makedirs(self.private, mode=0o700, exist_ok=True)
+        for folder in (self.journal, self.cache, self.runs, self.locks, self.live, self.tmp):
+            os.makedirs(folder, mode=0o700, exist_ok=True)

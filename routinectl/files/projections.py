@@ -1,0 +1,107 @@
+"""state.json and history.jsonl of each routine: written for people and tools, read back only to go on writing.
+
+The file `.routinectl/projected` says up to where in the journal all histories have been written. Where a crash came
+between a history and that file, the ids in the last lines of the history say what is there already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from routinectl.files import atomic
+from routinectl.files.journal import Position
+from routinectl.files.layout import Layout
+
+_TAIL_BYTES = 256 * 1024
+Line = dict[str, Any]
+
+
+def state_path(layout: Layout, routine_id: str) -> Path:
+    """Return where a routine's state lies."""
+    return layout.folder(routine_id) / "state.json"
+
+
+def history_path(layout: Layout, routine_id: str) -> Path:
+    """Return where a routine's ledger lies."""
+    return layout.folder(routine_id) / "history.jsonl"
+
+
+def write_state(layout: Layout, routine_id: str, state: Line) -> None:
+    """Replace a routine's state.json; it can always be made again, so nothing waits for the disk."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        data = json.dumps(state, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
+        atomic.write(state_path(layout, routine_id), data, durable=False)
+
+
+def append_history(layout: Layout, routine_id: str, lines: Iterable[Line], *, known: set[str] | None = None) -> None:
+    """Append lines to a routine's ledger, those apart whose events are known to be there."""
+    data = b"".join(encode(line) for line in lines if known is None or line["event"] not in known)
+    if not data:
+        return
+    try:
+        fd = os.open(history_path(layout, routine_id), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # the routine's folder is gone; its verdicts stay in the journal
+    try:
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        atomic.write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def encode(line: Line) -> bytes:
+    """Return a ledger line as bytes; what is not known is left out."""
+    plain = {key: value for key, value in line.items() if value is not None}
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def read_history(layout: Layout, routine_id: str) -> list[Line]:
+    """Return the good lines of a routine's ledger; foreign and damaged lines are passed over."""
+    try:
+        data = history_path(layout, routine_id).read_bytes()
+    except OSError:
+        return []
+    return list(_lines(data))
+
+
+def known_events(layout: Layout, routine_id: str) -> set[str]:
+    """Return the ids of the events in the last part of a routine's ledger."""
+    try:
+        with open(history_path(layout, routine_id), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(size - _TAIL_BYTES, 0))
+            return {line["event"] for line in _lines(file.read()) if "event" in line}
+    except OSError:
+        return set()
+
+
+def _lines(data: bytes) -> Iterable[Line]:
+    for raw in data.splitlines():
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "verdict" in line:
+            yield line
+
+
+def read_position(layout: Layout) -> tuple[Position, int]:
+    """Return up to where the histories were written, and the number of the last event; the beginning when not known."""
+    try:
+        plain = json.loads((layout.private / "projected").read_bytes())
+        return (plain["position"][0], plain["position"][1]), plain["seq"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return (0, 0), 0
+
+
+def write_position(layout: Layout, position: Position, seq: int) -> None:
+    """Remember up to where the histories are written."""
+    data = json.dumps({"position": position, "seq": seq}).encode()
+    atomic.write(layout.private / "projected", data, mode=0o600, durable=False)

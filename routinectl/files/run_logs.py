@@ -1,0 +1,123 @@
+"""The folders of runs: what a run printed, its result line and its payload."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from routinectl.files.layout import Layout
+
+_TAIL_BYTES = 4096
+_LINE = 500  # characters of a summary line that are kept
+
+
+def make(layout: Layout, routine_id: str, run_id: str) -> Path:
+    """Create the folder of a run; it may exist already (it was prepared, and then not used)."""
+    folder = layout.run(routine_id, run_id)
+    try:
+        os.mkdir(folder, 0o700)
+    except FileNotFoundError:
+        os.makedirs(folder, 0o700, exist_ok=True)
+    except FileExistsError:
+        return folder
+    return folder
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that was prepared and not claimed; one that has anything in it stays."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
+def write_payload(folder: Path, payload: Any) -> Path:
+    """Write a run's input beside its output and return where."""
+    path = folder / "payload.json"
+    path.write_text(json.dumps(payload, ensure_ascii=False, indent=1) + "\n")
+    return path
+
+
+def has_started(layout: Layout, routine_id: str, run_id: str) -> bool:
+    """Say whether the keeper ever began to start this run: it makes `out` first, and never twice."""
+    folder = layout.run(routine_id, run_id)
+    return os.path.lexists(folder / "out")
+
+
+def summary(folder: Path) -> tuple[str, bool]:
+    """Return the one line a run is remembered by, and whether it asked to be quiet.
+
+    The line is the first of the file ROUTINE_RESULT, else the last of the output. A run whose result file is there and
+    empty has nothing to report.
+    """
+    try:
+        with open(folder / "result", "rb") as file:
+            data = file.read(_TAIL_BYTES)
+    except OSError:
+        return _last_line(folder / "out"), False
+    lines = data.decode(errors="replace").strip().splitlines()
+    return (_clean(lines[0]), False) if lines else ("", True)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = os.pread(file.fileno(), _TAIL_BYTES, max(size - _TAIL_BYTES, 0)) if size else b""
+    except OSError:
+        return ""
+    lines = data.decode(errors="replace").strip().splitlines()
+    return _clean(lines[-1]) if lines else ""
+
+
+def _clean(line: str) -> str:
+    """Return a line without control characters, so that no output can play tricks on the terminal that shows it."""
+    text = "".join(letter if letter.isprintable() else " " for letter in line.replace("\0", ""))
+    return " ".join(text.split())[:_LINE]
+
+
+def read_output(layout: Layout, routine_id: str, run_id: str) -> bytes:
+    """Return what a run printed. Raises FileNotFoundError when it is not kept any more (or never started)."""
+    return (layout.run(routine_id, run_id) / "out").read_bytes().replace(b"\0", b"")
+
+
+def follow(path: Path, offset: int) -> bytes:
+    """Return what was added to an output since an offset."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def kept(layout: Layout, routine_id: str) -> list[str]:
+    """Return the run ids of a routine that still have a folder, oldest first."""
+    try:
+        names = os.listdir(layout.runs / routine_id)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def routines(layout: Layout) -> Iterator[str]:
+    """Yield the ids that have run folders."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from sorted(os.listdir(layout.runs))
+
+
+def size_of(layout: Layout, routine_id: str, run_id: str) -> int:
+    """Return the bytes a run's folder takes."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(layout.run(routine_id, run_id)):
+            total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def remove(layout: Layout, routine_id: str, run_id: str) -> None:
+    """Remove a run's folder."""
+    shutil.rmtree(layout.run(routine_id, run_id), ignore_errors=True)

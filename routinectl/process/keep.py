@@ -1,0 +1,59 @@
+"""Starting a keeper and speaking to one, from the side of serve and the commands."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from routinectl.process.wire import PROTOCOL, Closed, Wire
+
+SOCKET = "k"
+_PACKAGE = Path(__file__).resolve().parents[2]
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.keeper import main; main(sys.argv[2:])"
+
+
+def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
+    """Return a connection to the living keeper and its greeting, or None when there is none.
+
+    The socket is reached through a descriptor of its folder, because a path of more than 108 bytes cannot be bound.
+    """
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{SOCKET}")
+        wire = Wire(connection)
+        hello = wire.receive_one()
+    except (OSError, Closed):
+        connection.close()
+        return None
+    finally:
+        os.close(directory)
+    if hello.get("hello") != PROTOCOL:
+        connection.close()
+        return None
+    return wire, hello
+
+
+def start(folder: Path, log: int, runs_folder: int, lock: int) -> None:
+    """Start a keeper that listens in `folder`. It inherits the lock, so there is never a second one beside it."""
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path = f"/proc/self/fd/{directory}/{SOCKET}"
+        if os.path.lexists(path):
+            os.unlink(path)
+        listener.bind(path)
+        listener.listen(64)
+        fds = [listener.fileno(), log, runs_folder]
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), *map(str, fds)],
+            pass_fds=[*fds, lock], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True, check=True,
+        )  # fmt: skip
+    finally:
+        listener.close()
+        os.close(directory)

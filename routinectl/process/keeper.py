@@ -1,0 +1,376 @@
+"""The keeper: the parent of all runs of a workspace, and the only process that must outlive everything else.
+
+Runs must outlive `serve`, their true exit code must be known, their deadlines kept and their orphans reaped. So serve
+(or a command without one) hands whole batches of runs to this small process, which spawns them, each in a session of its
+own, keeps their deadlines on the boot clock, reaps them, ends what they leave behind, and writes every start and end to
+its log: ends durably, one fdatasync for all that ended together. The log is the exit record of its runs until serve has
+made the ends durable in the journal and says so (`ack`); then it is emptied.
+
+It is started with few imports (`python -I -S`), holds the lock `keeper`, adopts orphans (subreaper), takes no orders
+but over its socket, and ends when it has no runs and nobody is connected. Requests: `spawn` (a batch; leases as
+descriptors), `cancel`, `ack`. It answers `hello`, `spawned`, and sends `ended` when runs end.
+
+A start costs one spawn and one open: the folder, the environment and the program were prepared by whoever asked. The
+batch opens all outputs first and spawns them all then, because the descriptor limit that a run inherits is lowered in
+between. preexec_fn is never used: it forks the whole interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from routinectl.process import leftovers, mask, proc
+from routinectl.process.wire import PROTOCOL, Closed, Wire
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_IDLE_SECONDS = 2.0  # how long it stays without runs and without anybody connected
+_LEASE_FD = 3  # where a run finds its lease
+_CAP_SECONDS = 1.0
+_REAP_SECONDS = 0.2  # how long ended runs may wait while batches to spawn keep coming
+_DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT]
+
+
+class Run:
+    """One run: its leader process and what it holds until its leftovers are gone."""
+
+    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "keep", "kill_at", "lease", "masker", "out", "pid",
+                 "record", "routine", "start", "stopped")  # fmt: skip
+
+    def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
+        self.id: str = entry["run"]
+        self.routine: str = entry["id"]
+        self.lease, self.out = lease, out
+        self.deadline: float = entry["deadline"]
+        self.grace: float = entry["grace"]
+        self.cap: int = entry["cap"]
+        self.keep: bool = entry["keep"]
+        self.pid = self.start = self.masker = 0
+        self.born = 0.0
+        self.stopped = ""  # why the keeper stops it: timed_out or cancelled
+        self.kill_at = 0.0  # when TERM is followed by KILL
+        self.record: dict[str, Any] | None = None  # the end of its leader
+        self.family: set[int] = set()  # orphans it left
+
+
+class Keeper:
+    """All runs of one workspace, the socket, the log."""
+
+    def __init__(self, listener: socket.socket, log: int, runs_folder: int) -> None:
+        self.listener, self.log, self.runs_folder = listener, log, runs_folder
+        self.runs: dict[str, Run] = {}
+        self.pids: dict[int, Run] = {}
+        self.maskers: dict[int, Run] = {}
+        self.unacknowledged: dict[str, dict[str, Any]] = {}
+        self.wires: dict[int, Wire] = {}
+        self.poll = select.poll()
+        self.soft, self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.idle_since = boot()
+        self.reaped_at = 0.0
+        self.next_cap_check = 0.0
+        self.next_family_check = 0.0
+        self.lines: list[bytes] = []
+
+    def serve(self, wakeup: int) -> None:
+        """Answer and reap until there is nothing to keep and nobody to keep it for."""
+        self.poll.register(self.listener, select.POLLIN)
+        self.poll.register(wakeup, select.POLLIN)
+        while not self.finished():
+            ready = self.poll.poll(self.patience())
+            for fd, _ in ready:
+                if fd == wakeup:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wakeup, 4096)
+                elif fd == self.listener.fileno():
+                    self.accept()
+                else:
+                    self.read(self.wires[fd])
+            if self.reap_now():
+                self.reap()
+            self.keep_time(boot())
+
+    def reap_now(self) -> bool:
+        """Say whether to reap now: a batch that waits to be spawned goes first, but not for long."""
+        now = boot()
+        urgent = any(fd in self.wires for fd, _ in self.poll.poll(0))
+        if urgent and now - self.reaped_at < _REAP_SECONDS:
+            return False
+        self.reaped_at = now
+        return True
+
+    def finished(self) -> bool:
+        """Say whether it has been of no use for a while."""
+        if self.runs or self.wires:
+            self.idle_since = boot()
+            return False
+        return boot() - self.idle_since >= _IDLE_SECONDS
+
+    def patience(self) -> float | None:
+        """Return how many milliseconds it may sleep, or None for ever."""
+        now = boot()
+        wakes = [run.kill_at or run.deadline for run in self.runs.values() if run.record is None]
+        wakes += [run.kill_at for run in self.runs.values() if run.record is not None and run.kill_at]
+        if self.runs:
+            wakes.append(self.next_cap_check)
+        if any(run.record is not None for run in self.runs.values()):
+            wakes.append(self.next_family_check)
+        if not self.wires and not self.runs:
+            wakes.append(self.idle_since + _IDLE_SECONDS)
+        return max(min(wakes) - now, 0) * 1000 + 1 if wakes else None
+
+    # -- the other end
+
+    def accept(self) -> None:
+        """Take a connection and tell it what is known: the runs that go on and the ends not yet acknowledged."""
+        connection, _ = self.listener.accept()
+        wire = Wire(connection)
+        self.wires[wire.fileno()] = wire
+        self.poll.register(wire, select.POLLIN)
+        alive = [self.started(run) for run in self.runs.values() if run.record is None]
+        ending = [run.id for run in self.runs.values() if run.record is not None]
+        self.answer(wire, {"hello": PROTOCOL, "pid": os.getpid(), "alive": alive, "ending": ending,
+                           "ended": list(self.unacknowledged.values())})  # fmt: skip
+
+    def read(self, wire: Wire) -> None:
+        """Do what a message asks."""
+        try:
+            messages = wire.receive()
+        except (Closed, ValueError):
+            self.drop(wire)
+            return
+        for message in messages:
+            if "spawn" in message:
+                fds = [wire.fds.popleft() for _ in range(message["fds"])]
+                self.answer(wire, {"spawned": self.spawn(message["spawn"], fds)})
+            elif "cancel" in message:
+                for run_id in message["cancel"]:
+                    if run_id in self.runs:
+                        self.stop(self.runs[run_id], "cancelled")
+            elif "ack" in message:
+                self.acknowledge(message["ack"])
+
+    def answer(self, wire: Wire, message: dict[str, Any]) -> None:
+        """Send; whoever has gone away reads the log instead."""
+        try:
+            wire.send(message)
+        except (Closed, OSError):
+            self.drop(wire)
+
+    def drop(self, wire: Wire) -> None:
+        """Forget a connection."""
+        if self.wires.pop(wire.fileno(), None) is not None:
+            self.poll.unregister(wire)
+        wire.close()
+
+    def acknowledge(self, run_ids: list[str]) -> None:
+        """Forget ends that are durable in the journal; empty the log when none is left and no run needs its lines."""
+        for run_id in run_ids:
+            self.unacknowledged.pop(run_id, None)
+        if not self.unacknowledged and not self.runs:
+            os.ftruncate(self.log, 0)
+
+    # -- starting
+
+    def spawn(self, entries: list[dict[str, Any]], fds: list[int]) -> list[dict[str, Any]]:
+        """Start a batch; return one answer for each entry: its process, or why there is none."""
+        prepared: list[tuple[dict[str, Any], Run | None, str]] = []
+        for index, entry in enumerate(entries):
+            prepared.append(self.open_output(entry, fds[index]))
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(entries[0].get("nofile", self.soft), raised[1]), raised[1]))
+        try:
+            answers = [self.start(entry, run, fault) for entry, run, fault in prepared]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, raised)
+        self.write_log()
+        return answers
+
+    def open_output(self, entry: dict[str, Any], lease: int) -> tuple[dict[str, Any], Run | None, str]:
+        """Make the run's output file. It must not exist: where it does, this run was started before."""
+        try:
+            path = f"{entry['id']}/{entry['run']}/out"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            return entry, Run(entry, lease, os.open(path, flags, 0o600, dir_fd=self.runs_folder)), ""
+        except OSError as error:
+            os.close(lease)
+            return entry, None, "exists" if error.errno == errno.EEXIST else f"its output cannot be made: {error.strerror}"
+
+    def start(self, entry: dict[str, Any], run: Run | None, fault: str) -> dict[str, Any]:
+        """Spawn one run's leader."""
+        if run is None:
+            return {"run": entry["run"], "error": fault}
+        out = run.out
+        try:
+            if entry.get("mask"):
+                out, run.masker = mask.start(run.out, entry["mask"])
+                self.maskers[run.masker] = run
+            os.chdir(entry["cwd"])
+            os.umask(entry["umask"])
+            actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
+                       (os.POSIX_SPAWN_DUP2, out, 2), (os.POSIX_SPAWN_DUP2, run.lease, _LEASE_FD)]  # fmt: skip
+            run.pid = os.posix_spawn(entry["argv0"], entry["argv"], entry["env"], file_actions=actions, setsid=True,
+                                     setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
+        except (OSError, ValueError) as error:
+            return self.not_started(entry, run, out, error)
+        if out != run.out:
+            os.close(out)
+        run.born = time.time()
+        run.deadline = boot() + entry["timeout"] if not run.deadline else run.deadline
+        found = proc.stat(run.pid)
+        run.start = found.start if found else 0
+        self.runs[run.id] = self.pids[run.pid] = run
+        answer = self.started(run)
+        self.lines.append(_line({"started": answer}))
+        return answer
+
+    def not_started(self, entry: dict[str, Any], run: Run, out: int, error: Exception) -> dict[str, Any]:
+        """Give everything of a run back that could not be spawned; its output file stays, so it is never tried twice."""
+        if out != run.out:
+            os.close(out)
+        os.close(run.out)
+        os.close(run.lease)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        at = entry["cwd"] if not os.path.isdir(entry["cwd"]) else entry["argv0"]
+        record = {"run": run.id, "id": run.routine, "at": time.time(), "born": time.time(), "status": None,
+                  "error": f"{at}: {reason}", "stopped": "", "cpu": 0.0, "rss": 0}  # fmt: skip
+        self.unacknowledged[run.id] = record
+        self.lines.append(_line({"ended": record}))
+        return {"run": run.id, "error": record["error"]}
+
+    def started(self, run: Run) -> dict[str, Any]:
+        """Return what is known of a run that goes on."""
+        return {"run": run.id, "id": run.routine, "pid": run.pid, "start": run.start, "at": run.born}
+
+    # -- ending
+
+    def reap(self) -> None:
+        """Collect every child that has ended; report the runs among them when nothing of them is left."""
+        ended: list[Run] = []
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            run = self.pids.pop(pid, None)
+            if run is not None:
+                run.record = {"run": run.id, "id": run.routine, "at": time.time(), "born": run.born, "status": status,
+                              "stopped": run.stopped, "cpu": round(usage.ru_utime + usage.ru_stime, 4),
+                              "rss": usage.ru_maxrss * 1024}  # fmt: skip
+                ended.append(run)
+            elif pid in self.maskers:
+                self.maskers.pop(pid).masker = 0
+        waiting = any(run.record is not None for run in self.runs.values())
+        if ended or (waiting and boot() >= self.next_family_check):
+            self.end_families()
+
+    def end_families(self) -> None:
+        """Find what ended runs left behind, stop it, and report the runs of which nothing is left."""
+        self.next_family_check = boot() + 0.05
+        leftovers.assign(self.runs, set(self.pids) | set(self.maskers))
+        done: list[Run] = []
+        for run in self.runs.values():
+            if run.record is None:
+                continue
+            if run.family and not run.keep:
+                if not run.kill_at:
+                    run.kill_at = boot() + run.grace
+                    leftovers.signal_all(run.family, signal.SIGTERM)
+            elif run.masker == 0 or run.keep:
+                done.append(run)
+        if done:
+            self.report(done)
+
+    def report(self, runs: list[Run]) -> None:
+        """Write the ends durably, then tell whoever listens."""
+        records = []
+        for run in runs:
+            assert run.record is not None
+            del self.runs[run.id]
+            with contextlib.suppress(OSError):
+                leftovers.compact(run.out, run.cap)
+            os.close(run.out)
+            os.close(run.lease)
+            records.append(run.record)
+            self.unacknowledged[run.id] = run.record
+            self.lines.append(_line({"ended": run.record}))
+        self.write_log()
+        os.fdatasync(self.log)
+        for wire in list(self.wires.values()):
+            self.answer(wire, {"ended": records})
+
+    def stop(self, run: Run, why: str) -> None:
+        """Ask a run's whole tree to end; `keep_time` kills it after its grace."""
+        if run.stopped or run.record is not None:
+            return
+        run.stopped = why
+        run.kill_at = boot() + run.grace
+        leftovers.signal_tree(run.pid, run.id, signal.SIGTERM)
+
+    def keep_time(self, now: float) -> None:
+        """Stop what is past its deadline, kill what is past its grace, and keep outputs below their caps."""
+        for run in list(self.runs.values()):
+            if run.record is None and not run.stopped and now >= run.deadline:
+                self.stop(run, "timed_out")
+            elif run.kill_at and now >= run.kill_at:
+                if run.record is None:
+                    leftovers.signal_tree(run.pid, run.id, signal.SIGKILL)
+                else:
+                    leftovers.signal_all(run.family, signal.SIGKILL)
+                run.kill_at = now + 0.2  # again, for what was born meanwhile
+        if now >= self.next_cap_check and self.runs:
+            self.next_cap_check = now + _CAP_SECONDS
+            for run in self.runs.values():
+                leftovers.punch(run.out, run.cap)
+
+    def write_log(self) -> None:
+        """Write the waiting lines of the log in one write."""
+        data, self.lines = b"".join(self.lines), []
+        while data:
+            data = data[os.write(self.log, data) :]
+
+
+def boot() -> float:
+    """Return seconds since the machine started, time asleep included."""
+    return time.clock_gettime(_BOOT)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Run a keeper: descriptors of the listening socket, the log and the folder of runs come from whoever started it."""
+    # Descriptor 3 is where runs find their lease: keep it taken, so that no output is ever opened there.
+    listener_fd, log, runs_folder = (fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 10) for fd in arguments)
+    taken = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    if taken != _LEASE_FD:
+        os.dup2(taken, _LEASE_FD, inheritable=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork():
+        os._exit(0)  # whoever asked for a keeper is not its parent, and may end before it
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    leftovers.become_subreaper()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    keeper = Keeper(socket.socket(fileno=listener_fd), log, runs_folder)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    keeper.soft = soft
+    keeper.serve(reading)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

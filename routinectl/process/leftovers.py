@@ -1,0 +1,102 @@
+"""What a run leaves behind, and how it is ended: its tree while it runs, its orphans afterwards, its surplus output.
+
+An orphan comes to the keeper because the keeper is a subreaper. It belongs to the run whose session it is in, else to
+the run that its environment names, else to the last run that was alive at its birth: a process that hides from all
+three is stopped when that run has ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from routinectl.process import proc
+
+if TYPE_CHECKING:
+    from routinectl.process.keeper import Run
+
+_PR_SET_CHILD_SUBREAPER = 36
+_PUNCH_AND_KEEP_SIZE = 0x02 | 0x01
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Make orphans below this process its children instead of init's. Raises OSError."""
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def assign(runs: dict[str, Run], known: set[int]) -> None:
+    """Give every orphan to its run (`run.family`); runs whose leader lives keep theirs too, but are left alone."""
+    orphans = proc.children() - known
+    for run in runs.values():
+        run.family.clear()
+    if not orphans:
+        return
+    by_session = {run.pid: run for run in runs.values()}
+    for item in proc.descendants(orphans):
+        if item.state == "Z":
+            continue
+        owner = by_session.get(item.session) or runs.get(proc.run_id_of(item.pid) or "") or _last_alive(runs)
+        if owner is not None:
+            owner.family.add(item.pid)
+
+
+def _last_alive(runs: dict[str, Run]) -> Run | None:
+    """Return the run that an orphan without a sign is charged to: the one that will end last of those alive now."""
+    return max(runs.values(), key=lambda run: (run.record is None, run.born), default=None)
+
+
+def signal_all(pids: set[int], number: signal.Signals) -> None:
+    """Signal processes that were just seen; those gone meanwhile do not matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def signal_tree(leader: int, run_id: str, number: signal.Signals) -> None:
+    """Signal a run's whole tree: its session, everything below its leader, and whatever bears its run id."""
+    everyone = proc.everybody()
+    pids = {item.pid for item in everyone if item.session == leader}
+    pids |= {item.pid for item in proc.descendants({leader})}
+    own = os.getpid()
+    pids |= {item.pid for item in everyone if item.parent == own and proc.run_id_of(item.pid) == run_id}
+    pids |= {item.pid for item in proc.descendants(pids)}
+    signal_all(pids - {own}, number)
+
+
+def punch(out: int, cap: int) -> None:
+    """Free the middle of an output that has grown over its cap: its first and last parts are what people read."""
+    size = os.fstat(out).st_size
+    if size <= cap:
+        return
+    head = cap // 2
+    hole = size - cap // 2 - head
+    _libc.fallocate(ctypes.c_int(out), _PUNCH_AND_KEEP_SIZE, ctypes.c_int64(head), ctypes.c_int64(hole))
+
+
+def compact(out: int, cap: int) -> None:
+    """Rewrite an output over its cap as head, a line that says how much was cut, and tail. Raises OSError."""
+    size = os.fstat(out).st_size
+    if size <= cap:
+        return
+    path = os.readlink(f"/proc/self/fd/{out}")
+    reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        head = os.pread(reading, cap // 2, 0)
+        tail = os.pread(reading, cap // 2, size - cap // 2)
+    finally:
+        os.close(reading)
+    cut = size - len(head) - len(tail)
+    notice = f"\n[routinectl: {cut} bytes cut here, output is capped at {cap}]\n".encode()
+    writing = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for part in (head, notice, tail):
+            os.write(writing, part)
+    finally:
+        os.close(writing)
+    os.rename(path + ".new", path)

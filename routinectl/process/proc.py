@@ -1,0 +1,98 @@
+"""What /proc says about processes: who is a process's parent and session, when it started, what it was given.
+
+Linux only. Where /proc cannot be read (the process is gone, or another user's), the answer is None.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Stat(NamedTuple):
+    """The parts of /proc/PID/stat that identify a process and its family. `start` counts clock ticks since boot."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    start: int
+
+
+def stat(pid: int) -> Stat | None:
+    """Return what /proc says about a process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, 1024)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    parts = text[text.rfind(b")") + 2 :].split()  # the name before it may hold blanks and brackets
+    return Stat(pid, parts[0].decode(), int(parts[1]), int(parts[3]), int(parts[19]))
+
+
+def everybody() -> list[Stat]:
+    """Return all processes that can be seen."""
+    found = (stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [item for item in found if item is not None]
+
+
+def children() -> set[int]:
+    """Return the pids of this process's children, adopted orphans included."""
+    try:
+        pids: set[int] = set()
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:
+                pids.update(map(int, file.read().split()))
+        return pids
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        own = os.getpid()
+        return {item.pid for item in everybody() if item.parent == own}
+
+
+def descendants(roots: set[int]) -> list[Stat]:
+    """Return the processes below `roots`, the roots included."""
+    family: dict[int, list[Stat]] = {}
+    everyone = everybody()
+    for item in everyone:
+        family.setdefault(item.parent, []).append(item)
+    found = {item.pid: item for item in everyone if item.pid in roots}
+    waiting = list(found)
+    while waiting:
+        for child in family.get(waiting.pop(), ()):
+            if child.pid not in found:
+                found[child.pid] = child
+                waiting.append(child.pid)
+    return list(found.values())
+
+
+def run_id_of(pid: int) -> str | None:
+    """Return the ROUTINE_RUN_ID a process was started with."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+    except OSError:
+        return None
+    for item in environ.split(b"\0"):
+        if item.startswith(b"ROUTINE_RUN_ID="):
+            return item[15:].decode(errors="replace")
+    return None
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine, or an empty text where the kernel has none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().decode().strip()
+    except OSError:
+        return ""
+
+
+def is_alive(pid: int, start: int) -> bool:
+    """Say whether exactly this process still lives (a zombie does not)."""
+    found = stat(pid)
+    return found is not None and found.start == start and found.state not in "ZX"

@@ -1,0 +1,76 @@
+"""Signals, and the service manager: what the outside may tell a daemon, and what it tells back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Signals:
+    """Signals as bytes in a pipe, so that a loop waits for them like for everything else."""
+
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = {number: signal.signal(number, lambda received, frame: None) for number in SIGNALS}
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self.reading
+
+    def take(self) -> set[int]:
+        """Return the signals that have come."""
+        with contextlib.suppress(BlockingIOError):
+            return set(os.read(self.reading, 4096))
+        return set()
+
+    def close(self) -> None:
+        """Give the signals back."""
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self.reading)
+        os.close(self._writing)
+
+
+def notify(**values: str) -> None:
+    """Tell systemd (READY=1, STATUS=..., WATCHDOG=1, ...); does nothing where no service manager listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    text = "\n".join(f"{key}={value}" for key, value in values.items())
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.sendall(text.encode())
+
+
+def watchdog_seconds() -> float | None:
+    """Return how often systemd wants to hear from us (half of its limit), or None."""
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(limit) / 2e6 if limit.isdigit() and mine else None
+
+
+@contextlib.contextmanager
+def many_descriptors() -> Iterator[int]:
+    """Raise the descriptor limit for this process as far as it goes; yields the limit that runs should have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield soft
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def pidfd(pid: int) -> int:
+    """Return a descriptor that becomes readable when a process ends, or -1 where that cannot be had."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return -1
