@@ -69,7 +69,7 @@ Wish = Start | Skip | Hold | Resume
 
 def decide(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
     """Return what to do now, in the order it must be recorded; empty when there is nothing to do."""
-    wishes: list[Wish] = list(_requests(routine, standing, now))
+    wishes: list[Wish] = requests(routine, standing, now)
     if not routine.enabled or standing.deleted:
         return wishes
     if standing.paused is not None:
@@ -132,6 +132,11 @@ def _interval_verdict(routine: Routine, standing: Standing, at: datetime, *, mis
 def _pause_end(standing: Standing) -> datetime | None:
     paused = standing.paused or {}
     return from_iso(paused["until"]) if paused.get("until") else None
+
+
+def requests(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
+    """Return what to do about runs that were asked for, and nothing about slots."""
+    return list(_requests(routine, standing, now))
 
 
 def _requests(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:

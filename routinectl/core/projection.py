@@ -110,6 +110,10 @@ def history_line(event: Event) -> dict[str, Any] | None:
         verdict = event.type.partition(".")[2]
         facts = dict(data) | {"verdict": verdict, "slot": data.get("slot") or data.get("through"), "completed_at": data["at"]}
         facts["run"] = data.get("request")
+    elif event.type == "run.claimed" and "collapsed" in data:
+        interval = data["collapsed"]
+        facts = {**interval, "verdict": "missed", "reason": "collapsed", "slot": interval["through"], "completed_at": data["at"],
+                 "detail": f"answered by {data['run']}"}  # fmt: skip
     else:
         return None
     facts.setdefault("mode", "normal")

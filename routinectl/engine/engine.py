@@ -61,6 +61,7 @@ class Engine:
         self.revisions = Revisions(settings)
         self.keeping = Keeping(layout)
         self.contents = Contents(layout)
+        self.slots = True  # whether slots are decided, or only what was asked for by hand
         self.boot = proc.boot_id()
         self.listeners: list[Listener] = []
         self.limit = settings.max_concurrent_runs
@@ -153,7 +154,8 @@ class Engine:
         routine = self.world.routine(name)
         if routine is None:
             return []
-        wishes = decision.decide(routine, self.world.standing(name), now)
+        judge = decision.decide if self.slots else decision.requests
+        wishes = judge(routine, self.world.standing(name), now)
         if self.fires:
             return wishes
         return [decision.disabled_here(wish) if isinstance(wish, Start) else wish for wish in wishes]

@@ -139,15 +139,7 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     """Return what the keeper is given for one run. The run's folder is made here unless it was prepared."""
     folder = run_logs.make(layout, routine.id, run_id)
     payload = _payload(routine.action, start)
-    nominal = start.slot or start.due
-    env = {
-        **prepared.env,
-        "ROUTINE_RUN_ID": run_id,
-        "ROUTINE_SLOT": to_iso(nominal),
-        "ROUTINE_TRIGGER": "manual" if start.request else "schedule",
-        "ROUTINE_RESULT": f"{folder}/result",
-        "ROUTINE_DEADLINE": to_iso((now + routine.timeout).replace(microsecond=0) + timedelta(seconds=1)),
-    }
+    env = environment(layout, routine, prepared, start, run_id, now)
     if payload is not None:
         env["ROUTINE_PAYLOAD"] = str(run_logs.write_payload(folder, payload))
     entry: dict[str, Any] = {
@@ -159,6 +151,19 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     if prepared.masks:
         entry["mask"] = prepared.masks
     return entry
+
+
+def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, run_id: str, now: datetime) -> dict[str, str]:
+    """Return the whole environment of one run."""
+    deadline = (now + routine.timeout).replace(microsecond=0) + timedelta(seconds=1)
+    return {
+        **prepared.env,
+        "ROUTINE_RUN_ID": run_id,
+        "ROUTINE_SLOT": to_iso(start.slot or start.due),
+        "ROUTINE_TRIGGER": "manual" if start.request else "schedule",
+        "ROUTINE_RESULT": f"{layout.run(routine.id, run_id)}/result",
+        "ROUTINE_DEADLINE": to_iso(deadline),
+    }
 
 
 def _payload(action: Action, start: Start) -> Mapping[str, Any] | None:

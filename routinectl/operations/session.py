@@ -37,6 +37,7 @@ class Session:
         self.settings: Settings = config.load(layout)
         layout.make()
         self.engine = Engine(layout, self.settings)
+        self.engine.slots = False
         self.serve_lives = is_held(layout.lock("serve"))
         self.world.load()
         self.projector = None if self.serve_lives else Projector.open(self.world)

@@ -80,7 +80,7 @@ def definite(trigger: TimeTrigger) -> dict[str, Any]:
         return {"cron": rule.text}
     if isinstance(rule, Interval):
         return {"every": duration_words(rule.step) if rule.step % 60 else _compact(rule.step), "anchor": _iso(rule.anchor)}
-    return {"at": datetime.fromtimestamp(rule.epoch, trigger.zone.info).isoformat(timespec="minutes")}
+    return {"at": datetime.fromtimestamp(rule.epoch, trigger.zone.info).isoformat(timespec="seconds" if rule.epoch % 60 else "minutes")}
 
 
 def _compact(seconds: int) -> str:

@@ -1,0 +1,38 @@
+"""routinectl list"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from routinectl.cli import context, output
+from routinectl.operations import look
+from routinectl.operations.session import Session
+
+EXAMPLES = """
+routinectl list
+routinectl list --status invalid
+routinectl list --tag nightly --json
+"""
+
+
+def command(
+    status: Annotated[str | None, typer.Option(help="Only these: active, paused, disabled, completed, invalid.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """List the routines: status, schedule, next fire and last outcome."""
+    with Session(context.layout()) as session:
+        rows = [row for row in look.rows(session, only=status) if tag is None or tag in row["tags"]]
+        if as_json:
+            output.data("routines", rows)
+            return
+        if not rows:
+            output.say("There are no routines here" + (" like that" if status or tag else "; Hint: routinectl add"))
+            return
+        output.table(
+            ([row["id"], output.word(row["status"]), row["schedule"], output.instant(row["next_fire_at"], row["timezone"], session.now),
+              output.word(row["last_outcome"] or "-")] for row in rows),
+            ["ID", "STATUS", "SCHEDULE", "NEXT", "LAST"],
+        )  # fmt: skip

@@ -1,0 +1,41 @@
+"""routinectl pause"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from routinectl.cli import context, output
+from routinectl.core.units import parse_duration, to_iso
+from routinectl.errors import UsageError
+from routinectl.operations import lifecycle
+from routinectl.operations.session import Session
+
+EXAMPLES = """
+routinectl pause backup
+routinectl pause backup --for 2h --reason "disk is being replaced"
+"""
+
+
+def command(
+    routine: Annotated[list[str], typer.Argument(metavar="ID...", help="Routines, by id or unique prefix.")],
+    duration: Annotated[str | None, typer.Option("--for", help="Resume by itself after this, such as 2h.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; shown by status and why.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen.")] = False,
+) -> None:
+    """Stop firing a routine until it is resumed. Touches no file; runs that go on are left alone.
+
+    The slots of the pause are recorded as skipped, with the reason.
+    """
+    with Session(context.layout()) as session:
+        try:
+            until = session.now + parse_duration(duration) if duration else None
+        except ValueError as error:
+            raise UsageError(str(error), "--for 2h") from None
+        for routine_id in [session.id_of(text) for text in routine]:
+            zone = (session.standing(routine_id).doc or {}).get("timezone", "UTC")
+            text = f" until {output.instant(to_iso(until), zone)}" if until else f"; resume with: routinectl resume {routine_id}"
+            if not dry_run:
+                lifecycle.pause(session, routine_id, until=until, reason=reason, by=context.me())
+            output.say(f"{'Dry run: would pause' if dry_run else 'Paused'} {routine_id}{text}")

@@ -1,0 +1,141 @@
+"""routinectl run-now"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from routinectl.cli import context, output
+from routinectl.cli.lines import ledger_line
+from routinectl.core.units import parse_duration
+from routinectl.core.verdict import words
+from routinectl.errors import UsageError
+from routinectl.files import run_logs
+from routinectl.operations import runs
+from routinectl.operations.session import Session
+
+EXAMPLES = """
+routinectl run-now backup
+routinectl run-now backup --wait
+routinectl run-now report --follow --payload '{"day": "2026-11-20"}'
+"""
+_BLOCKED = {"overlap": 75, "too_old": 75, "max_runs": 77, "cooldown": 75, "disabled_here": 77}
+
+
+def command(
+    routine: Annotated[str, typer.Argument(metavar="ID", help="A routine, by id or unique prefix.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and exit with its code.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait, and show what it prints.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Pass the cooldown too.")] = False,
+    payload: Annotated[str | None, typer.Option(help="Input: a file with a JSON object, JSON itself, or - for stdin.")] = None,
+    limit: Annotated[str | None, typer.Option("--for", help="Wait at most so long; then exit with 124.")] = None,
+    exit_code: Annotated[str, typer.Option(help="With --wait: job passes the job's code through, own is 0 or 1.")] = "job",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> int:
+    """Run a routine now. It does not move the schedule and does not use up a slot.
+
+    Passes a pause, `enabled: false`, bounds and a broken schedule, saying so; nothing passes max_runs or a run that is
+    still going. A serve runs it where one lives; else this command does, and the run goes on when the command ends.
+    """
+    if exit_code not in ("job", "own"):
+        raise UsageError(f"--exit-code is job or own, not '{exit_code}'", "--exit-code own")
+    with Session(context.layout()) as session:
+        name = session.id_of(routine)
+        given = _payload(payload)
+        _warn(session, name)
+        if dry_run:
+            output.say(f"Dry run: would run {name}")
+            return 0
+        run_id = runs.request(session, name, by=context.me(), force=force, payload=given)
+        if not (wait or follow):
+            return _announce(session, name, run_id, as_json=as_json)
+        printed = _Printer(session, name, run_id, on=follow)
+        try:
+            maximum = parse_duration(limit) if limit else None
+        except ValueError as error:
+            raise UsageError(str(error), "--for 10m") from None
+        asked = runs.wait(session, name, run_id, limit=maximum, on_turn=printed.turn)
+        printed.turn()
+        return _finish(session, name, asked, as_json=as_json, own=exit_code == "own")
+
+
+def _announce(session: Session, name: str, run_id: str, *, as_json: bool) -> int:
+    refused = None
+    if run_id not in session.world.running and run_id not in session.standing(name).requests:
+        refused = runs.line_of(session, name, run_id)
+    if as_json:
+        output.data("run", {"id": name, "run": run_id, "line": refused})
+    elif refused is None:
+        waiting = run_id in session.standing(name).requests
+        output.say(f"{'Asked for' if waiting else 'Started'} {run_id}")
+        output.say(f"  routinectl logs {name} -f")
+    if refused is not None and refused.get("verdict") != "ran":
+        return _refuse(name, refused, quiet=as_json)
+    return 0
+
+
+def _finish(session: Session, name: str, asked: runs.Asked, *, as_json: bool, own: bool) -> int:
+    line = asked.line or {}
+    zone = (session.standing(name).doc or {}).get("timezone", "UTC")
+    if as_json:
+        output.data("run", {"id": name, "run": asked.run, "line": dict(line)})
+    elif line.get("verdict") == "ran":
+        output.say(f"{asked.run}  {ledger_line(line, zone)}")
+    if line.get("verdict") != "ran":
+        return _refuse(name, line, quiet=as_json)
+    outcome, code = line.get("outcome"), line.get("exit_code")
+    if outcome in ("succeeded", "quiet"):
+        return 0
+    if own:
+        return 1
+    return int(code) if code else 124 if outcome == "timed_out" else 130 if outcome == "cancelled" else 1
+
+
+def _refuse(name: str, line: Any, *, quiet: bool) -> int:
+    reason = str(line.get("reason", ""))
+    if not quiet:
+        output.say(f"{output.paint('Error', 'red', sys.stderr)}: {name} was not run: {words(str(line.get('verdict')), reason)}")
+        output.say(f"Hint: routinectl status --running, routinectl history {name}")
+    return _BLOCKED.get(reason, 1)
+
+
+def _warn(session: Session, name: str) -> None:
+    standing = session.standing(name)
+    passes = [what for what, is_so in (("paused", standing.paused is not None), ("disabled", not standing.enabled),
+                                       ("broken since its last good revision", standing.invalid is not None)) if is_so]  # fmt: skip
+    if passes:
+        output.say(f"Note: {name} is {' and '.join(passes)}; it runs because you ask")
+
+
+def _payload(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        raw = sys.stdin.read() if text == "-" else text if text.lstrip().startswith("{") else Path(text).read_text()
+        value = json.loads(raw)
+    except ValueError as error:
+        raise UsageError(f"the payload is not JSON: {error}", "--payload '{\"key\": \"value\"}'") from None
+    if not isinstance(value, dict):
+        raise UsageError("the payload is no JSON object", "--payload '{\"key\": \"value\"}'")
+    return value
+
+
+class _Printer:
+    """Shows what a run prints while it goes on."""
+
+    def __init__(self, session: Session, name: str, run_id: str, *, on: bool) -> None:
+        self.path = session.layout.run(name, run_id) / "out"
+        self.offset, self.on = 0, on
+
+    def turn(self) -> None:
+        """Print what is new."""
+        if self.on:
+            data = run_logs.follow(self.path, self.offset)
+            self.offset += len(data)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()

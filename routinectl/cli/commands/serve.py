@@ -1,0 +1,36 @@
+"""routinectl serve"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from routinectl.cli import context
+from routinectl.errors import UsageError
+
+EXAMPLES = """
+routinectl serve
+routinectl serve --standby
+* * * * * cd /srv/work && routinectl serve --once     # in a crontab, without a daemon
+ROUTINECTL_LOG_FORMAT=json routinectl serve
+"""
+
+
+def command(
+    once: Annotated[bool, typer.Option("--once", help="One tick: fire what is due, and leave.")] = False,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Leave when nothing runs and nothing will fire.")] = False,
+    standby: Annotated[bool, typer.Option("--standby", help="Wait for the place of another serve.")] = False,
+    log_format: Annotated[str | None, typer.Option(help="text or json; else ROUTINECTL_LOG_FORMAT.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="error, info or debug; else ROUTINECTL_LOG_LEVEL.")] = None,
+) -> None:
+    """Fire routines, in the foreground, with a line for every verdict.
+
+    SIGTERM and Ctrl-C stop firing and leave runs going: they are minded by their keeper, and the next serve records
+    their true end. SIGHUP reads everything again. A second serve in the same workspace exits with 75.
+    """
+    from routinectl.cli import serving
+
+    if once and until_idle:
+        raise UsageError("--once and --until-idle exclude each other", "routinectl serve --once")
+    serving.serve(context.layout(), once=once, until_idle=until_idle, standby=standby, log_format=log_format, log_level=log_level)

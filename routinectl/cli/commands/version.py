@@ -1,0 +1,22 @@
+"""routinectl version"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from routinectl.cli import output
+from routinectl.version import VERSION
+
+EXAMPLES = """
+routinectl version
+"""
+
+
+def command(as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False) -> None:
+    """Print the version."""
+    if as_json:
+        output.data("version", {"version": VERSION})
+    else:
+        output.write(f"routinectl {VERSION}")

@@ -1,0 +1,131 @@
+"""The front door: find the command, import only what it needs, turn every error into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from routinectl.version import VERSION
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; never raises for something a user did."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["version"]):
+        print(f"routinectl {VERSION}")
+        return 0
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has had enough: no error, and no complaint from the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    from routinectl.cli import output
+    from routinectl.errors import RoutinectlError, UsageError
+
+    try:
+        name, rest = _split(words)
+        if name is None:
+            from routinectl.cli.help import overview
+
+            print(overview())
+            return 0
+        return _dispatch(name, rest)
+    except RoutinectlError as error:
+        output.error(error)
+        return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        output.error(RoutinectlError(f"{where}{error.strerror or error}", "routinectl doctor"))
+        return 1
+    except UnicodeError as error:
+        output.error(UsageError(f"text that is not UTF-8: {error}", "export LC_ALL=C.UTF-8"))
+        return 2
+
+
+def _split(words: list[str]) -> tuple[str | None, list[str]]:
+    """Take the global options out, wherever they stand, and return the command and its words."""
+    from routinectl.cli import context
+    from routinectl.errors import UsageError
+
+    rest: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            rest += [word, *words]
+            break
+        if word in ("-w", "--workspace"):
+            if not words:
+                raise UsageError(f"{word} wants a folder", f"routinectl {word} . list")
+            context.current.workspace = words.pop(0)
+        elif word.startswith("--workspace="):
+            context.current.workspace = word.partition("=")[2]
+        else:
+            rest.append(word)
+    if not rest or rest[0] in ("-h", "--help", "help"):
+        return (rest[1], ["--help"]) if len(rest) > 1 and rest[0] == "help" else (None, [])
+    return rest[0], rest[1:]
+
+
+def _dispatch(name: str, rest: list[str]) -> int:
+    from routinectl.cli.registry import BY_NAME
+    from routinectl.core.problem import did_you_mean
+    from routinectl.errors import UsageError
+
+    if name == "__complete":
+        from routinectl.cli.complete import candidates
+
+        print("\n".join(candidates(rest)))
+        return 0
+    if name not in BY_NAME:
+        what = "option" if name.startswith("-") else "command"
+        raise UsageError(f"there is no {what} '{name}'", did_you_mean(name, BY_NAME) or "routinectl --help")
+    return invoke(name, ["--help" if word == "-h" else word for word in rest])
+
+
+def invoke(name: str, rest: list[str]) -> int:
+    """Run a command's function with its words. Raises UsageError for words it does not take."""
+    import typer
+
+    from routinectl.errors import UsageError
+
+    try:
+        result = command_of(name).main(rest, prog_name=f"routinectl {name}", standalone_mode=False)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        message = str(error.format_message()).strip().rstrip(".")
+        raise UsageError(message[:1].lower() + message[1:], f"routinectl {name} --help") from None
+    return result if isinstance(result, int) else 0
+
+
+def command_of(name: str) -> Any:
+    """Return a command as click would run it; only its own module is imported."""
+    import importlib
+
+    import typer
+
+    from routinectl.cli.help import text_of
+    from routinectl.cli.registry import BY_NAME
+
+    module = importlib.import_module(f"routinectl.cli.commands.{BY_NAME[name].module}")
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=False)
+    subcommands = getattr(module, "SUBCOMMANDS", None)
+    if subcommands is None:
+        app.command(name, help=text_of(module.command, module.EXAMPLES))(module.command)
+        return typer.main.get_command(app)
+    app.callback(help=text_of(module, module.EXAMPLES), no_args_is_help=True)(lambda: None)
+    for function in subcommands:
+        app.command(function.__name__.rstrip("_"), help=text_of(function, ""))(function)
+    return typer.main.get_command(app)

@@ -1,0 +1,59 @@
+"""The list of all commands: what `routinectl --help`, completion, the man pages and the dispatch read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command: its name, its line of help, its section, and whether its first word is a routine."""
+
+    name: str
+    help: str
+    section: str
+    takes_routine: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module under cli/commands."""
+        return {"import": "import_", "list": "list_"}.get(self.name, self.name.replace("-", "_"))
+
+
+DEFINE, RUN, LOOK, MORE = "Define", "Run", "Look", "More"
+COMMANDS = (
+    Command("init", "Make a workspace.", DEFINE),
+    Command("add", "Add a routine.", DEFINE),
+    Command("edit", "Change a routine, in an editor or by options.", DEFINE, True),
+    Command("rm", "Remove a routine.", DEFINE, True),
+    Command("enable", "Let a routine fire (enabled: true).", DEFINE, True),
+    Command("disable", "Keep a routine from firing (enabled: false).", DEFINE, True),
+    Command("validate", "Check definitions; for pre-commit and CI.", DEFINE, True),
+    Command("lint", "Name what is legal but suspicious.", DEFINE, True),
+    Command("preview", "Say when a schedule fires.", DEFINE, True),
+    Command("schema", "Print the schema of definitions, or of one key.", DEFINE),
+    Command("import", "Take routines over from a crontab, a bundle or another system.", DEFINE),
+    Command("export", "Write a routine for another system.", DEFINE, True),
+    Command("serve", "Fire routines: the loop, in the foreground.", RUN),
+    Command("run-now", "Run a routine now.", RUN, True),
+    Command("cancel", "Stop a run.", RUN, True),
+    Command("pause", "Stop firing a routine, for a while.", RUN, True),
+    Command("resume", "Let a paused routine fire again.", RUN, True),
+    Command("service", "Install serve as a systemd service.", RUN),
+    Command("list", "List the routines.", LOOK),
+    Command("show", "Show everything about a routine.", LOOK, True),
+    Command("status", "Show what runs, what is next, and what is broken.", LOOK),
+    Command("history", "Show the ledger: why each slot ran or did not.", LOOK, True),
+    Command("logs", "Show what a run printed.", LOOK, True),
+    Command("why", "Say why a slot ran or did not.", LOOK, True),
+    Command("events", "Show the journal.", LOOK),
+    Command("env", "Show the environment a routine runs in.", LOOK, True),
+    Command("doctor", "Check the machine and the workspace.", MORE),
+    Command("completion", "Print the completion script of a shell.", MORE),
+    Command("version", "Print the version.", MORE),
+)
+BY_NAME = {command.name: command for command in COMMANDS}
+GLOBAL_OPTIONS = (
+    ("-w, --workspace DIR", "The workspace; else ROUTINECTL_WORKSPACE, else the nearest folder with routinectl.yaml."),
+    ("--version", "Print the version."),
+    ("-h, --help", "Show this help, or that of a command."),
+)

@@ -1,0 +1,45 @@
+"""What every write says afterwards: the schedule in words and the next three fires, with their zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from routinectl.cli import output
+from routinectl.core.routine import Routine
+from routinectl.core.schedule.describe import describe
+from routinectl.core.units import to_iso
+from routinectl.operations.write import Written
+
+
+def understood(routine: Routine, now: datetime) -> None:
+    """Say when a routine will run."""
+    if not routine.schedule:
+        output.say("  runs by hand only: routinectl run-now " + routine.id)
+        return
+    output.say(f"  {describe(routine.schedule)} ({routine.zone.name})")
+    if not routine.enabled:
+        output.say(f"  disabled: routinectl enable {routine.id}")
+        return
+    for slot in routine.schedule.upcoming(now, 3):
+        output.say(f"  next: {output.instant(to_iso(routine.due(slot)), routine.zone.name, now)}")
+
+
+def as_data(written: Written, now: datetime) -> dict[str, Any]:
+    """Return the same for tools."""
+    routine = written.routine
+    fires = [to_iso(routine.due(slot)) for slot in routine.schedule.upcoming(now, 3)] if routine.enabled else []
+    return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule),
+            "timezone": routine.zone.name, "next": fires}  # fmt: skip
+
+
+def written(result: Written, now: datetime, *, dry_run: bool = False, as_json: bool = False) -> None:
+    """Say what a write came to."""
+    if as_json:
+        output.data("written", as_data(result, now) | {"dry_run": dry_run})
+        return
+    if dry_run:
+        output.write(result.text.rstrip("\n"))
+    verb = "Nothing to change in" if not result.changed else "Added" if result.created else "Changed"
+    output.say(f"{'Dry run, nothing written: ' if dry_run else ''}{verb} {result.id}")
+    understood(result.routine, now)

@@ -1,0 +1,121 @@
+"""What serve says: the next fires when it opens, a line per verdict, and trouble; as text or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from routinectl import clock
+from routinectl.cli import output
+from routinectl.core.event import Event
+from routinectl.core.projection import history_line
+from routinectl.core.units import from_epoch, to_iso
+from routinectl.engine.loop import Options, Serve
+from routinectl.errors import UsageError
+from routinectl.files.layout import Layout
+from routinectl.operations.serve import open_serve
+
+_LEVELS = ("error", "info", "debug")
+
+
+def serve(layout: Layout, *, once: bool, until_idle: bool, standby: bool, log_format: str | None, log_level: str | None) -> None:
+    """Serve a workspace until told to stop. Raises BusyError when another serve lives."""
+    form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
+    level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
+    log = Log(form == "json", _LEVELS.index(level))
+    options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk)
+    running = open_serve(layout, options, standby=standby)
+    log.zone = running.engine.settings.timezone
+    running.engine.listeners.append(log.events)
+    running.run()
+    if not once:
+        log.talk("stopped; runs that go on are minded, and the next serve records their end")
+
+
+def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:
+    value = (given or os.environ.get(variable) or default).lower()
+    if value not in allowed:
+        raise UsageError(f"{variable.lower().removeprefix('routinectl_')} is '{value}'; allowed are {', '.join(allowed)}", f"{variable}={default}")
+    return value
+
+
+class Log:
+    """Writes to standard error. `level` 0 is trouble only, 1 verdicts too, 2 every event."""
+
+    def __init__(self, as_json: bool, level: int) -> None:
+        self.as_json, self.level = as_json, level
+        self.zone = "UTC"
+
+    def ready(self, running: Serve) -> None:
+        """Say that serve is there, what it found, and what fires next."""
+        world = running.world
+        count = sum(1 for name in world.ids() if name in world.frozen or not world.standing(name).deleted)
+        broken = [name for name in world.thawed if world.standing(name).invalid is not None and not world.standing(name).deleted]
+        if self.as_json:
+            self._json("ready", {"routines": count, "broken": sorted(broken), "pid": os.getpid()})
+            return
+        output.say(f"routinectl serves {running.engine.layout.root}: {count} routine{'s' if count != 1 else ''}, ready")
+        for name in sorted(broken):
+            problems = (world.standing(name).invalid or {})["problems"]
+            first = problems[0] if problems else {"message": "broken", "where": ""}
+            output.say(f"  {output.word('invalid', sys.stderr)} {name}: {output.safe(first['message'])} ({first['where']})")
+        if sys.stderr.isatty():
+            now = clock.now()
+            for epoch, name in sorted((wake, name) for name, wake in world.wakes.items())[:5]:
+                output.say(f"  next {output.instant(to_iso(from_epoch(round(epoch))), self.zone, now)}  {name}")
+
+    def talk(self, text: str) -> None:
+        """Say something that is no event."""
+        if self.as_json:
+            self._json("note", {"message": text})
+        else:
+            output.say(text)
+
+    def events(self, events: Sequence[Event]) -> None:
+        """Write a line for every verdict, and for what is wrong."""
+        for event in events:
+            if self.as_json and self.level > 0:
+                self._json("event", event.as_dict())
+            elif not self.as_json:
+                text = self._text(event)
+                if text:
+                    output.say(text)
+
+    def _text(self, event: Event) -> str:
+        if event.type == "routine.invalid":
+            first = event.data["problems"][0] if event.data["problems"] else {"message": "", "where": ""}
+            return f"{self._stamp(event)}  {event.subject}  {output.word('invalid', sys.stderr)}  {output.safe(first['message'])} ({first['where']})"
+        if self.level == 0:
+            return ""
+        line = history_line(event)
+        if line is not None:
+            return f"{self._stamp(event)}  {event.subject}  {_verdict(line)}"
+        if self.level > 1 or event.type in ("slot.held", "clock.jumped", "journal.damaged") or event.type in _CHANGES:
+            reason = event.data.get("reason", "")
+            return f"{self._stamp(event)}  {event.subject or 'workspace'}  {event.type}  {output.safe(str(reason))}".rstrip()
+        return ""
+
+    def _stamp(self, event: Event) -> str:
+        return output.instant(event.time[:19] + "Z", self.zone)
+
+    def _json(self, kind: str, value: dict[str, Any]) -> None:
+        sys.stderr.write(json.dumps({"time": to_iso(clock.now()), "kind": kind, **value}, ensure_ascii=False) + "\n")
+        sys.stderr.flush()
+
+
+_CHANGES = frozenset({"routine.created", "routine.updated", "routine.deleted", "routine.enabled", "routine.disabled", "routine.paused",
+                      "routine.resumed"})  # fmt: skip
+
+
+def _verdict(line: dict[str, Any]) -> str:
+    from routinectl.cli.lines import took
+
+    if line["verdict"] == "ran":
+        code = f"exit {line['exit_code']}" if line.get("exit_code") else line.get("signal") or ""
+        parts = [output.word(line["outcome"], sys.stderr), code, took(line), output.safe(line.get("message") or "")]
+        return "  ".join(filter(None, parts))
+    count = f"{line['count']} slots, " if (line.get("count") or 0) > 1 else ""
+    return f"{output.word(line['verdict'], sys.stderr)}  {count}{line['reason']}"

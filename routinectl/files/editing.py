@@ -1,0 +1,156 @@
+"""Changing a definition without losing what a person wrote: comments, quotes, order and indentation stay.
+
+ruamel.yaml keeps them; that only the asked key changed is verified after the change, on the plain data of both texts,
+and a change that cannot be proven is refused. filelock keeps two editing commands apart (it costs too much to be used
+on the fire path, and no more than that).
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from routinectl.core import document
+from routinectl.core.problem import path_text
+from routinectl.errors import BusyError, RoutinectlError, UsageError
+from routinectl.files import atomic
+from routinectl.files.layout import Layout
+
+REMOVE: Any = object()
+Path_ = tuple[str | int, ...]
+_PATIENCE = 10
+
+
+@contextmanager
+def lock(layout: Layout) -> Iterator[None]:
+    """Keep other editing commands out while a definition is read, changed and written. Raises BusyError."""
+    from filelock import FileLock, Timeout
+
+    held = FileLock(layout.lock("definitions"), timeout=_PATIENCE, mode=0o600)
+    try:
+        held.acquire()
+    except Timeout:
+        raise BusyError("another command is editing definitions", "try again") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def change(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
+    """Return a text in which exactly these paths have these values (REMOVE takes a key out).
+
+    Raises UsageError when a path leads through something that is no mapping or list, RoutinectlError when nothing but
+    a rewrite of the file could do it.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    text = raw.decode()
+    _indentation(yaml, text)
+    tree = yaml.load(text)
+    wanted = copy.deepcopy(document.read(raw))
+    for path, value in changes.items():
+        _put(tree, path, _styled(value))
+        _put(wanted, path, value)
+    buffer = io.StringIO()
+    yaml.dump(tree, buffer)
+    changed = buffer.getvalue().encode()
+    if document.read(changed) != wanted:
+        names = ", ".join(path_text(path) for path in changes)
+        raise RoutinectlError(f"{names} cannot be changed here without touching something else", "change it in the file, with an editor")
+    return changed
+
+
+def dump(doc: Mapping[str, Any], *, head: str = "", notes: Mapping[str, str] | None = None) -> bytes:
+    """Return a new definition as YAML; `notes` are comments put above keys, `head` the first line."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    tree = CommentedMap({key: _styled(value) for key, value in doc.items()})
+    for key, note in (notes or {}).items():
+        if key in tree:
+            tree.yaml_set_comment_before_after_key(key, before=note)
+    buffer = io.StringIO()
+    yaml.dump(tree, buffer)
+    data = (head + buffer.getvalue()).encode()
+    if document.read(data) != doc:
+        raise RoutinectlError("a value cannot be written as YAML", "check the values for unusual characters")
+    return data
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a definition, durably; a new folder is made for it."""
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        atomic.sync_folder(path.parent.parent)
+    atomic.write(path, data)
+
+
+def _indentation(yaml: Any, text: str) -> None:
+    """Make the writer indent as the file does: lists under their key, or two columns in."""
+    for line, following in zip(text.splitlines(), text.splitlines()[1:], strict=False):
+        if line.rstrip().endswith(":") and following.lstrip().startswith("- "):
+            own = len(line) - len(line.lstrip())
+            offset = len(following) - len(following.lstrip()) - own
+            if offset in (0, 2, 4):
+                yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
+            return
+    yaml.indent(mapping=2, sequence=4, offset=2)
+
+
+def _put(root: Any, path: Path_, value: Any) -> None:
+    tree: Any = root
+    for index, part in enumerate(path[:-1]):
+        if isinstance(tree, list):
+            if not isinstance(part, int) or not 0 <= part < len(tree):
+                raise UsageError(f"there is no {path_text(path[: index + 1])}", "routinectl show ID --json")
+        elif not isinstance(tree, dict):
+            raise UsageError(f"{path_text(path[:index])} is no mapping", "routinectl schema")
+        elif part not in tree:
+            if value is REMOVE:
+                return
+            tree[part] = {}
+        tree = tree[part]
+    last: Any = path[-1]
+    if isinstance(tree, list) and isinstance(last, int) and last == len(tree) and value is not REMOVE:
+        tree.append(value)
+        return
+    if not isinstance(tree, (dict, list)) or (isinstance(tree, list) and not (isinstance(last, int) and 0 <= last < len(tree))):
+        raise UsageError(f"there is no place for {path_text(path)}", "routinectl schema")
+    if value is REMOVE:
+        if isinstance(tree, list) or last in tree:
+            del tree[last]
+    else:
+        tree[last] = value
+
+
+def _styled(value: Any) -> Any:
+    """Return a value that ruamel writes so that YAML 1.1 and 1.2 readers agree: doubtful text is quoted."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, dict):
+        return CommentedMap({key: _styled(item) for key, item in value.items()})
+    if isinstance(value, list):
+        items = CommentedSeq([_styled(item) for item in value])
+        if all(not isinstance(item, (dict, list)) for item in value):
+            items.fa.set_flow_style()
+        return items
+    if isinstance(value, str) and "\n" not in value and _needs_quotes(value):
+        return DoubleQuotedScalarString(value)
+    return value
+
+
+def _needs_quotes(text: str) -> bool:
+    return not text or text[0] in "0123456789+-.*&!@`%|>\"'{}[],#?~" or ":" in text or "#" in text or text.lower() in (
+        "on", "off", "yes", "no", "y", "n", "true", "false", "null")  # fmt: skip

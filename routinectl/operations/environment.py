@@ -1,0 +1,21 @@
+"""What a run of a routine is given as its environment, without giving secrets away."""
+
+from __future__ import annotations
+
+from routinectl.core.decision import Start
+from routinectl.engine import launch
+from routinectl.errors import RoutinectlError
+from routinectl.operations.session import Session
+
+
+def of(session: Session, name: str) -> dict[str, str]:
+    """Return the environment of a run that would start now; secrets are shown as ***. Raises RoutinectlError."""
+    routine = session.routine(name)
+    if routine is None:
+        raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
+    prepared = launch.prepare(session.layout, routine, "", {})
+    slot = routine.schedule.next_after(session.now) or session.now
+    env = launch.environment(session.layout, routine, prepared, Start(name, slot, "on_time", slot=slot), "RUN", session.now)
+    return {key: "***" if key in (routine.action.secrets or {}) else value for key, value in env.items()} | {
+        key: "***" for key in routine.action.secrets or {}
+    }

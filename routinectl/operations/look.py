@@ -1,0 +1,182 @@
+"""Looking: the list of routines, the status of the workspace, everything about one routine."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from routinectl.core import projection
+from routinectl.core.schedule.describe import describe
+from routinectl.core.standing import Standing
+from routinectl.core.units import from_epoch, to_iso
+from routinectl.engine.project import unprojected
+from routinectl.errors import RoutinectlError
+from routinectl.files import lease
+from routinectl.operations.history import lines
+from routinectl.operations.session import Session
+
+Row = dict[str, Any]
+
+
+def rows(session: Session, *, only: str | None = None) -> list[Row]:
+    """Return a row for each routine: id, status, schedule as written, next fire, last outcome."""
+    found = []
+    for name in session.world.ids():
+        row = _row(session, name)
+        if row is not None and (only is None or row["status"] == only):
+            found.append(row)
+    return found
+
+
+def _row(session: Session, name: str) -> Row | None:
+    """Return a row; a frozen routine is told from its text alone, because a list of thousands must be quick."""
+    frozen = session.world.frozen.get(name)
+    if frozen is not None:
+        _, wake, _, text = frozen.split(b"\t", 3)
+        plain = json.loads(text)
+        if not plain.keys() & {"deleted", "invalid", "paused"} and plain.get("doc") and wake != b"-":
+            due = from_epoch(float(wake))
+            if due > session.now:
+                enabled = plain["doc"].get("enabled", True)
+                return _fields(name, plain["doc"], "active" if enabled else "disabled", "", to_iso(due) if enabled else None,
+                               plain.get("last_outcome", ""), plain.get("last_run_at"), len(plain.get("runs", ())))  # fmt: skip
+    standing, routine = session.standing(name), session.routine(name)
+    if standing.deleted or (standing.doc is None and standing.invalid is None):
+        return None
+    status, reason = projection.status_of(standing, routine, session.now)
+    fire = projection.next_fire(routine, standing, session.now) if routine else None
+    last = to_iso(standing.last_run_at) if standing.last_run_at else None
+    return _fields(name, standing.doc or {}, status, reason, fire["due"] if fire else None, standing.last_outcome, last, len(standing.runs))
+
+
+def _fields(name: str, doc: Row, status: str, reason: str, due: str | None, outcome: str, last: str | None, running: int) -> Row:
+    return {"id": name, "name": doc.get("name", name), "status": status, "reason": reason, "schedule": written(doc),
+            "timezone": doc.get("timezone", ""), "next_fire_at": due, "last_outcome": outcome or None, "last_run_at": last,
+            "running": running, "tags": doc.get("tags", [])}  # fmt: skip
+
+
+def written(doc: Row) -> str:
+    """Return the triggers of a definition, as short as they are written."""
+    parts = []
+    for trigger in doc.get("triggers", ()):
+        if "weekly" in trigger:
+            weekly = trigger["weekly"]
+            parts.append(f"weekly {','.join(map(str, weekly['days']))} {weekly['time']}")
+            continue
+        kind = next((key for key in ("cron", "every", "daily", "at", "schedule") if key in trigger), None)
+        if kind:
+            parts.append(trigger[kind] if kind in ("cron", "schedule") else f"{kind} {trigger[kind]}")
+    return "; ".join(parts) or "by hand"
+
+
+def status(session: Session) -> Row:
+    """Return the state of the workspace: is a serve alive, what runs, what is next, what is broken, what is held."""
+    found = rows(session)
+    serve = session.world.workspace.get("serve.started")
+    upcoming = sorted((row for row in found if row["next_fire_at"]), key=lambda row: str(row["next_fire_at"]))
+    return {
+        "workspace": str(session.layout.root),
+        "now": to_iso(session.now),
+        "serve": {"alive": session.serve_lives, "pid": serve.data["pid"] if serve and session.serve_lives else None,
+                  "since": serve.data["at"] if serve and session.serve_lives else None},
+        "routines": {state: sum(row["status"] == state for row in found) for state in dict.fromkeys(row["status"] for row in found)},
+        "running": running(session),
+        "next": [{"id": row["id"], "due": row["next_fire_at"], "timezone": row["timezone"]} for row in upcoming[:5]],
+        "broken": [{"id": row["id"], "problems": (session.standing(row["id"]).invalid or {}).get("problems", [])}
+                   for row in found if row["status"] == "invalid"],
+        "held": [{"id": name, "slot": to_iso(hold.slot), "reason": hold.reason}
+                 for name in _thawed(session) for hold in session.standing(name).holds.values()],
+        "last": [{key: row[key] for key in ("id", "last_outcome", "last_run_at")}
+                 for row in sorted((row for row in found if row["last_run_at"]), key=lambda row: str(row["last_run_at"]))[-5:]],
+        "max_concurrent_runs": session.settings.max_concurrent_runs,
+    }  # fmt: skip
+
+
+def _thawed(session: Session) -> list[str]:
+    """Return the routines that may have something open; frozen ones that do are thawed when they are read."""
+    return sorted(session.world.thawed)
+
+
+def running(session: Session) -> list[Row]:
+    """Return the runs that go on."""
+    return [{"id": name, **projection.running(session.standing(name), run_id)} for run_id, name in sorted(session.world.running.items())]
+
+
+def show(session: Session, name: str) -> Row:
+    """Return everything about one routine: definition in force, standing, next fires, last runs, leases, fingerprints."""
+    standing, routine = session.standing(name), session.routine(name)
+    fires: list[Row] = []
+    if routine is not None and routine.enabled and standing.paused is None and standing.invalid is None:
+        fires = [_fire(slot, routine.due(slot), routine.zone.info) for slot in routine.schedule.upcoming(_from(standing, session), 5)]
+    parallel = routine.parallel if routine else 1
+    return {
+        **projection.state(standing, routine, session.now),
+        "words": describe(routine.schedule) if routine else "",
+        "definition": standing.doc,
+        "problems": (standing.invalid or {}).get("problems", []),
+        "next": fires,
+        "jitter_seconds": int(routine.offset.total_seconds()) if routine else 0,
+        "last": lines(session, name)[-5:],
+        "leases": [{"number": number, "held": lease.held(session.layout, name, number)} for number in range(parallel)],
+        "fingerprint": standing.fingerprint,
+        "content": session.engine.contents.of(name, standing.fingerprint) if standing.fingerprint else "",
+        "revision": standing.revision,
+        "mark": to_iso(standing.mark) if standing.mark else None,
+        "file": str(session.layout.definition(name).relative_to(session.layout.root)),
+    }
+
+
+def _from(standing: Standing, session: Session) -> datetime:
+    return max(standing.mark, session.now) if standing.mark else session.now
+
+
+def _fire(slot: datetime, due: datetime, zone: Any) -> Row:
+    return {"nominal": to_iso(slot), "due": to_iso(due), "local": due.astimezone(zone).isoformat()}
+
+
+def why(session: Session, name: str, at: datetime | None) -> Row:
+    """Return the recorded verdict of the slot at an instant (the last one, without `at`), or what will decide.
+
+    Raises RoutinectlError when there is no slot at that instant.
+    """
+    standing, routine = session.standing(name), session.routine(name)
+    ledger = lines(session, name)
+    if at is None:
+        last = ledger[-1] if ledger else None
+        return {"id": name, "slot": last.get("slot") if last else None, "line": last, "next": _next(session, name)}
+    for line in reversed(ledger):
+        if _answers(line, at):
+            return {"id": name, "slot": to_iso(at), "line": line, "next": None}
+    for event in unprojected(session.world):
+        if event.subject == name and event.data.get("slot") == to_iso(at):
+            return {"id": name, "slot": to_iso(at), "line": projection.history_line(event), "open": event.type, "next": None}
+    hold = standing.holds.get(at)
+    if hold is not None:
+        return {"id": name, "slot": to_iso(at), "hold": {"reason": hold.reason, "since": to_iso(hold.since)}, "next": None}
+    going = next((run for run in standing.runs.values() if run.slot == at), None)
+    if going is not None:
+        return {"id": name, "slot": to_iso(at), "run": projection.running(standing, going.id), "next": None}
+    if routine is None or not routine.schedule.count(from_epoch(at.timestamp() - 1), at):
+        hint = _nearest(session, name, at)
+        raise RoutinectlError(f"{name} has no slot at {to_iso(at)}", hint)
+    before = standing.mark is not None and at <= standing.mark
+    return {"id": name, "slot": to_iso(at), "before": before, "next": _next(session, name)}
+
+
+def _answers(line: Row, at: datetime) -> bool:
+    stamp = to_iso(at)
+    if line.get("after"):
+        return str(line["after"]) < stamp <= str(line.get("slot"))
+    return line.get("slot") == stamp
+
+
+def _nearest(session: Session, name: str, at: datetime) -> str:
+    routine = session.routine(name)
+    slot = routine.schedule.next_after(at) if routine else None
+    return f"routinectl why {name} --at {to_iso(slot)}" if slot else f"routinectl history {name}"
+
+
+def _next(session: Session, name: str) -> Row | None:
+    routine = session.routine(name)
+    return projection.next_fire(routine, session.standing(name), session.now) if routine else None

@@ -1,0 +1,156 @@
+"""Creating and changing definitions: check first, write durably, take in, and say what was understood."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from routinectl.core import document
+from routinectl.core.routine import ID, RESERVED_IDS, Routine, build
+from routinectl.core.schedule import zone
+from routinectl.core.schedule.read import Reading, definite, read_trigger
+from routinectl.core.units import to_epoch
+from routinectl.errors import DefinitionError, RoutinectlError, UsageError
+from routinectl.files import definitions, editing
+from routinectl.operations.session import Session
+from routinectl.process import git
+
+HEAD = "# yaml-language-server: $schema=../../.routinectl/routine.schema.json\n"
+_ORDER = ("schema", "name", "description", "tags", "owner", "enabled", "timezone", "triggers", "start", "end")
+_Doc = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the routine in force now, and whether anything changed."""
+
+    id: str
+    routine: Routine
+    created: bool
+    changed: bool
+    text: str
+
+
+def id_from(name: str) -> str:
+    """Return the id that a name gives: lower case, blanks and `_` to `-`, accents dropped. Raises UsageError."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    text = re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain.strip()))).strip("-")[:63]
+    if not ID.fullmatch(text) or text in RESERVED_IDS:
+        raise UsageError(f"'{name}' gives no id: an id has lower-case letters, digits and -", "routinectl add my-backup ...")
+    return text
+
+
+def ordered(doc: Mapping[str, Any]) -> _Doc:
+    """Return a new definition's keys in the order people read them."""
+    first = {key: doc[key] for key in _ORDER if key in doc}
+    last = {"action": doc["action"]} if "action" in doc else {}
+    return {**first, **{key: value for key, value in doc.items() if key not in first and key != "action"}, **last}
+
+
+def settle_triggers(session: Session, doc: _Doc) -> tuple[_Doc, str]:
+    """Return a definition in which phrases are the cron they mean and intervals have their anchor, and the phrases.
+
+    What a phrase means must not depend on the day it is read. Raises ScheduleError.
+    """
+    triggers, phrases = [], []
+    reading = Reading(zone.load(doc.get("timezone", session.settings.timezone)), to_epoch(session.now), session.settings.min_interval)
+    for trigger in doc.get("triggers", ()):
+        settled = trigger
+        if isinstance(trigger, dict) and "schedule" in trigger:
+            found = read_trigger(trigger, reading)
+            zone_key = {"timezone": found.zone.name} if found.zone.name != reading.zone.name else {}
+            settled = {**definite(found), **zone_key}
+            phrases.append(str(trigger["schedule"]))
+        triggers.append(settled)
+    return ({**doc, "triggers": triggers} if triggers else doc), "; ".join(phrases)
+
+
+def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = False, dry_run: bool = False) -> Written:
+    """Write a new definition; with `replace`, an existing one is made the same as it, and equal ones are left alone.
+
+    Raises UsageError when the id is taken, DefinitionError with all faults of the definition.
+    """
+    layout = session.layout
+    path = layout.definition(routine_id)
+    exists = path.exists() or path.is_symlink()
+    if exists and not replace:
+        raise UsageError(f"the routine {routine_id} exists already", f"routinectl edit {routine_id}, or add --replace")
+    settled, phrase = settle_triggers(session, doc)
+    data = editing.dump(ordered(settled), head=HEAD, notes={"triggers": f"said as: {phrase}"} if phrase else None)
+    if exists and _same(session, routine_id, data):
+        return Written(routine_id, _built(session, routine_id, data), False, False, path.read_text())
+    return store(session, routine_id, data, created=not exists, dry_run=dry_run)
+
+
+def _same(session: Session, routine_id: str, data: bytes) -> bool:
+    try:
+        before = definitions.load(session.layout, routine_id, session.settings, session.now)
+    except DefinitionError:
+        return False
+    name = str(session.layout.definition(routine_id))
+    after = definitions.parse(data, name, routine_id, session.settings, session.now, past=True)
+    return before.fingerprint == after.fingerprint and before.doc.get("enabled", True) == after.doc.get("enabled", True)
+
+
+def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_run: bool = False) -> Written:
+    """Check a definition's text and write it. Raises DefinitionError with all its faults; then nothing was written."""
+    routine = _built(session, routine_id, data, past=not created)
+    if not dry_run:
+        path = session.layout.definition(routine_id)
+        with editing.lock(session.layout):
+            editing.write(path, data)
+        session.look_at(routine_id)
+        commit(session, routine_id, "add" if created else "edit")
+    return Written(routine_id, routine, created, True, data.decode())
+
+
+def commit(session: Session, routine_id: str, what: str) -> None:
+    """Commit the touched definition where the workspace wants that. Raises RoutinectlError when git refuses."""
+    if session.settings.git_commit:
+        fault = git.commit(session.layout.root, session.layout.definition(routine_id), f"routine {routine_id}: {what}")
+        if fault and "nothing to commit" not in fault:
+            raise RoutinectlError(f"the definition is written, but git did not commit it: {fault}", "git status")
+
+
+def _built(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> Routine:
+    name = definitions.relative(session.layout, session.layout.definition(routine_id))
+    found = definitions.parse(data, name, routine_id, session.settings, session.now, past=past)
+    return build(routine_id, found.doc, session.now)
+
+
+def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ...], Any], *, dry_run: bool = False) -> Written:
+    """Change keys of a definition and nothing else of its file. Raises as `store` and `editing.change` do."""
+    raw = definitions.read_bytes(session.layout, routine_id)
+    current = document.read(raw, definitions.relative(session.layout, session.layout.definition(routine_id)))
+    if not isinstance(current, dict):
+        raise DefinitionError(f"the definition of {routine_id} is no mapping", f"routinectl edit {routine_id}")
+    data = editing.change(raw, changes)
+    if data == raw:
+        return Written(routine_id, _built(session, routine_id, raw), False, False, raw.decode())
+    return store(session, routine_id, data, created=False, dry_run=dry_run)
+
+
+def parse_key(text: str) -> tuple[str | int, ...]:
+    """Return the path of a key as people write it: `misfire.policy`, `triggers[0].cron`. Raises UsageError."""
+    if not re.fullmatch(r"[A-Za-z_][\w-]*(\[[0-9]+\])*(\.[A-Za-z_][\w-]*(\[[0-9]+\])*)*", text):
+        raise UsageError(f"'{text}' is no key", "--set timeout=10m, or --set misfire.policy=skip")
+    parts: list[str | int] = []
+    for name, index in re.findall(r"([A-Za-z_][\w-]*)|\[([0-9]+)\]", text):
+        parts.append(name or int(index))
+    return tuple(parts)
+
+
+def parse_value(text: str) -> Any:
+    """Return a value as a definition would read it: numbers, true and false, lists and mappings, else text."""
+    if text[:1] in "[{":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return document.read(text.encode(), "the value")
+    if text[:1] in "\"'" and text[-1:] == text[:1] and len(text) > 1:
+        return text[1:-1]
+    return document.scalar(text)
