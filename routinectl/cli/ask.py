@@ -99,5 +99,3 @@ def _open(path: Path) -> None:
     code = editor.run([*shlex.split(command), str(path)])
     if code != 0:
         raise RoutinectlError(f"the editor ended with code {code}; nothing was changed", f"echo $EDITOR    # is {command}")
-
-

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from routinectl.errors import DefinitionError
 from routinectl.files import config
 from routinectl.files.layout import Layout
 
@@ -43,3 +44,13 @@ def colours(stream: object = None) -> bool:
     """Say whether output may be coloured: on a terminal, and NO_COLOR is not set."""
     target = stream if stream is not None else sys.stdout
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(getattr(target, "isatty", bool)())
+
+
+def layout_or_none() -> Layout | None:
+    """Return the workspace, or None where a command can do without one."""
+    try:
+        return layout()
+    except DefinitionError:
+        if current.workspace:
+            raise
+        return None

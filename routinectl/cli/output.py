@@ -44,7 +44,7 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> None:
     """Write a table for people."""
     from tabulate import tabulate
 
-    print(tabulate([[safe(str(cell)) if cell is not None else "-" for cell in row] for row in rows], headers=headers,
+    print(tabulate([[str(cell) if cell is not None else "-" for cell in row] for row in rows], headers=headers,
                    tablefmt="plain", disable_numparse=True))  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def word(text: str, stream: Any = None) -> str:
 
 def safe(text: str) -> str:
     """Return text without control characters: names and messages are data, and may try to play with the terminal."""
-    return "".join(letter if letter.isprintable() or letter in "\x1b" and context.colours() else " " for letter in text)
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def instant(text: str | None, zone: str = "UTC", now: datetime | None = None) -> str:

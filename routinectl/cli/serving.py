@@ -38,7 +38,9 @@ def serve(layout: Layout, *, once: bool, until_idle: bool, standby: bool, log_fo
 def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:
     value = (given or os.environ.get(variable) or default).lower()
     if value not in allowed:
-        raise UsageError(f"{variable.lower().removeprefix('routinectl_')} is '{value}'; allowed are {', '.join(allowed)}", f"{variable}={default}")
+        raise UsageError(
+            f"{variable.lower().removeprefix('routinectl_')} is '{value}'; allowed are {', '.join(allowed)}", f"{variable}={default}"
+        )
     return value
 
 

@@ -129,7 +129,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str
     if "\t" in indent or "'\\t'" in problem or "\t" in problem:
         return "a tab where YAML wants spaces", "indent with spaces"
     if "alias" in (error.context or "") or "'*'" in problem:
-        return "not YAML: an unquoted * begins an alias", f'quote it: {_quoted(content)}'
+        return "not YAML: an unquoted * begins an alias", f"quote it: {_quoted(content)}"
     if "cannot start any token" in problem:
         return f"not YAML: {problem}", f"quote it: {_quoted(content)}"
     if "mapping values are not allowed" in problem:
@@ -179,8 +179,7 @@ class _Builder:
         text: str = event.value
         if self.stack and self.key is _ABSENT and type(self.stack[-1][0]) is dict:
             return text
-        value = scalar(text) if event.implicit[0] else text
-        return value
+        return scalar(text) if event.implicit[0] else text
 
     def _refuse_extras(self, event: Any) -> None:
         if event.anchor is not None:

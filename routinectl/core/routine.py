@@ -140,9 +140,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
 
 def time_triggers(doc: Doc, reading: Reading) -> tuple[TimeTrigger, ...]:
     """Return the time triggers of a definition, in its order."""
-    return tuple(
-        read_trigger(trigger, reading) for trigger in doc.get("triggers", ()) if any(kind in trigger for kind in KINDS)
-    )
+    return tuple(read_trigger(trigger, reading) for trigger in doc.get("triggers", ()) if any(kind in trigger for kind in KINDS))
 
 
 def schedule_key(doc: Doc) -> list[Any]:

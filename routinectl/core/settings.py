@@ -41,10 +41,7 @@ class Settings:
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
     """Return the settings of a document that the schema accepts, and the faults that a schema cannot see."""
-    problems: list[Problem] = []
-    for key in NOT_IN_FORCE:
-        if key in doc:
-            problems.append(_not_yet(key))
+    problems = [_not_yet(key) for key in NOT_IN_FORCE if key in doc]
     limits, retention = doc.get("limits", {}), doc.get("retention", {})
     problems += [_not_yet("limits", key) for key in NOT_IN_FORCE_LIMITS if key in limits]
     if doc.get("trust", "local") != "local":

@@ -42,8 +42,7 @@ class Request:
 
 @dataclass(slots=True)
 class Run:
-    """A run that was claimed and whose end is not on record. `lease` is the number of its lease file, `boot` the boot
-    of the machine it was claimed in."""
+    """A run that was claimed and whose end is not on record. `lease` numbers its lease file, `boot` is when it was claimed."""
 
     id: str
     slot: datetime | None
@@ -277,7 +276,4 @@ def from_plain(plain: Mapping[str, Any]) -> Standing:
 def _members(kind: Any, plain: Any, *instants: str) -> list[Any]:
     if kind is Run:
         plain = [{"slot": None, "request": None, **member} for member in plain]
-    return [
-        kind(**{key: from_iso(value) if key in instants and value else value for key, value in member.items()})
-        for member in plain
-    ]
+    return [kind(**{key: from_iso(value) if key in instants and value else value for key, value in member.items()}) for member in plain]

@@ -195,7 +195,9 @@ class Engine:
         if prepared is None or prepared.revision != entry.standing.revision:
             facts = {"fingerprint": entry.standing.fingerprint, "content": self.contents.of(name, entry.standing.fingerprint)}
             commit = self.contents.commit()
-            prepared = launch.prepare(self.layout, self._routine(name), entry.standing.revision, facts | ({"commit": commit} if commit else {}))
+            prepared = launch.prepare(
+                self.layout, self._routine(name), entry.standing.revision, facts | ({"commit": commit} if commit else {})
+            )
             entry.prepared = prepared
         assert isinstance(prepared, launch.Prepared)
         return prepared

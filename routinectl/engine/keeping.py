@@ -88,7 +88,7 @@ class Keeping:
 
     def spawn(self, entries: list[Message], fds: list[int]) -> None:
         """Hand a batch over; the answer comes as a `spawned` message. Raises Closed when the keeper is gone."""
-        assert self.wire is not None and len(fds) <= MAX_DESCRIPTORS
+        assert len(fds) <= MAX_DESCRIPTORS
         self._send({"spawn": entries, "fds": len(fds)}, fds)
 
     def cancel(self, run_ids: list[str]) -> None:

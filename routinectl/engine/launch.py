@@ -66,7 +66,7 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
     umask = action.umask if action.umask is not None else 0o022
     try:
         cwd = _folder(layout, routine)
-        argv = _command(layout, routine, action)
+        argv = command_of(layout, routine, action)
         argv0 = _program(argv[0], cwd, env["PATH"])
         secrets = _secrets(layout, routine)
         os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
@@ -89,7 +89,8 @@ def _folder(layout: Layout, routine: Routine) -> str:
     return path
 
 
-def _command(layout: Layout, routine: Routine, action: Action) -> list[str]:
+def command_of(layout: Layout, routine: Routine, action: Action) -> list[str]:
+    """Return the program and arguments of an action."""
     if action.kind == "python":
         interpreter = action.interpreter or sys.executable
         if "/" in interpreter and not interpreter.startswith("/"):

@@ -283,7 +283,8 @@ class Serve:
         self.suspect_forwards = forwards
         self.options.on_talk(
             f"clock suspect: it was {to_iso(until)} and is {to_iso(clock.now())}; nothing is decided until it returns\n"
-            "Hint: routinectl doctor --accept-clock")
+            "Hint: routinectl doctor --accept-clock"
+        )
         supervisor.notify(STATUS="clock suspect: nothing is decided")
 
     def _decides(self, now: datetime) -> bool:
@@ -409,5 +410,3 @@ class Serve:
 
     def _status(self) -> str:
         return f"{len(self.world.ids())} routines, {len(self.world.running)} runs"
-
-

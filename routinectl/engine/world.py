@@ -18,7 +18,6 @@ from routinectl.core import decision
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import Standing, from_plain, to_plain
-from routinectl.core.units import from_iso
 from routinectl.errors import DefinitionError
 from routinectl.files import checkpoint
 from routinectl.files.journal import Damage, Journal
@@ -228,5 +227,3 @@ class World:
         records = [self._freeze(name) if name in self.thawed else self.frozen[name] for name in self.ids()]
         checkpoint.write(self.layout, self.journal.position, self.journal.seq, self.journal.last_time, records)
         self.since_checkpoint = 0
-
-

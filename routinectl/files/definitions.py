@@ -82,7 +82,7 @@ def read_bytes(layout: Layout, routine_id: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise fault(f"it is {_kind(found.st_mode)}, not a file", name, f"ls -l {name}")
         if not _inside(layout, path):
-            raise fault("it is a link that leads out of the workspace", name, f"cp --remove-destination \"$(readlink -f {name})\" {name}")
+            raise fault("it is a link that leads out of the workspace", name, f'cp --remove-destination "$(readlink -f {name})" {name}')
         with os.fdopen(os.dup(fd), "rb") as file:
             return file.read(document.MAX_BYTES + 1) if found.st_size <= document.MAX_BYTES else b" " * found.st_size
     finally:

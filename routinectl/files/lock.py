@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Self
 
 
 class Lock:
@@ -33,7 +34,7 @@ class Lock:
         except FileNotFoundError:
             return True
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -16,6 +16,6 @@ def of(session: Session, name: str) -> dict[str, str]:
     prepared = launch.prepare(session.layout, routine, "", {})
     slot = routine.schedule.next_after(session.now) or session.now
     env = launch.environment(session.layout, routine, prepared, Start(name, slot, "on_time", slot=slot), "RUN", session.now)
-    return {key: "***" if key in (routine.action.secrets or {}) else value for key, value in env.items()} | {
-        key: "***" for key in routine.action.secrets or {}
-    }
+    return {key: "***" if key in (routine.action.secrets or {}) else value for key, value in env.items()} | dict.fromkeys(
+        routine.action.secrets or {}, "***"
+    )

@@ -82,8 +82,8 @@ def local_zone() -> str:
     link = os.path.realpath("/etc/localtime")
     if "/zoneinfo/" in link:
         candidates.append(link.partition("/zoneinfo/")[2])
-    for name in candidates:
-        name = "UTC" if name in ("Etc/UTC", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu") else name
+    for found in candidates:
+        name = "UTC" if found in ("Etc/UTC", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu") else found
         if name and _loads(name):
             return name
     return "UTC"
@@ -131,5 +131,3 @@ def _git(made: Made, layout: Layout) -> None:
     # A repository of its own: `git clean -fdx` steps over it, and so spares the journal.
     if not (layout.private / ".git").exists():
         git.init(layout.private)
-
-

@@ -7,6 +7,7 @@ runs that a keeper reported meanwhile, and writes the projections. Where one liv
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Self
 
 from routinectl import clock
 from routinectl.core.event import Event
@@ -112,7 +113,7 @@ class Session:
                 self.world.save()
         self.engine.keeping.close()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -62,7 +62,9 @@ def command(
     as you like. Without options, on a terminal, it asks step by step.
     """
     with Session(context.layout()) as session:
-        triggers = trigger_options(cron, every, daily, weekly, at, schedule, anchor=None if replace else to_iso(session.now.replace(microsecond=0)))
+        triggers = trigger_options(
+            cron, every, daily, weekly, at, schedule, anchor=None if replace else to_iso(session.now.replace(microsecond=0))
+        )
         doc: dict[str, Any] = {}
         if source is not None:
             doc = _read(source)
@@ -87,10 +89,7 @@ def command(
         if source is None and not doc.get("triggers") and not manual and not edit:
             raise UsageError("when shall it run? give a trigger, or --manual", f"routinectl add '{name}' --daily 09:00 ...")
         new_id = routine_id or write.id_from(name)
-        if edit:
-            written = ask.edit_new(session, new_id, doc)
-        else:
-            written = write.create(session, new_id, doc, replace=replace, dry_run=dry_run)
+        written = ask.edit_new(session, new_id, doc) if edit else write.create(session, new_id, doc, replace=replace, dry_run=dry_run)
         said.written(written, session.now, dry_run=dry_run, as_json=as_json)
         if not as_json and written.created and not dry_run and not session.serve_lives:
             output.say("  no serve is running here: routinectl serve")

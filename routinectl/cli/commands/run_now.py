@@ -119,9 +119,9 @@ def _payload(text: str | None) -> dict[str, Any] | None:
         raw = sys.stdin.read() if text == "-" else text if text.lstrip().startswith("{") else Path(text).read_text()
         value = json.loads(raw)
     except ValueError as error:
-        raise UsageError(f"the payload is not JSON: {error}", "--payload '{\"key\": \"value\"}'") from None
+        raise UsageError(f"the payload is not JSON: {error}", '--payload \'{"key": "value"}\'') from None
     if not isinstance(value, dict):
-        raise UsageError("the payload is no JSON object", "--payload '{\"key\": \"value\"}'")
+        raise UsageError("the payload is no JSON object", '--payload \'{"key": "value"}\'')
     return value
 
 

@@ -55,7 +55,9 @@ def _people(found: dict[str, Any], session: Session) -> None:
         output.table(([row["id"], output.instant(row["due"], row["timezone"], session.now)] for row in found["next"]), [])
     if found["last"]:
         output.write("\nLast")
-        rows = ([row["id"], output.word(row["last_outcome"]), output.instant(row["last_run_at"], zone, session.now)] for row in found["last"])
+        rows = (
+            [row["id"], output.word(row["last_outcome"]), output.instant(row["last_run_at"], zone, session.now)] for row in found["last"]
+        )
         output.table(rows, [])
     if found["held"]:
         output.write("\nHeld")

@@ -160,9 +160,7 @@ class Cron:
         """Say whether local times skipped at the start of a stretch are made up for there."""
         if stretch.gap_from is None or self.wildcard:
             return False
-        skipped = self._wall_at_or_after(
-            _wall_ceil(stretch.gap_from, 0), _wall_ceil(stretch.start, stretch.offset)
-        )
+        skipped = self._wall_at_or_after(_wall_ceil(stretch.gap_from, 0), _wall_ceil(stretch.start, stretch.offset))
         return skipped is not None
 
     def _wall_at_or_after(self, wall: int, limit: int) -> int | None:

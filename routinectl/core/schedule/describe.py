@@ -58,7 +58,7 @@ def _without_one(text: str) -> str:
 
 
 def _times(cron: Cron, minute: str, hour: str) -> str:
-    every_minute, every_hour = minute == "*" or minute == "*/1", hour in ("*", "*/1")
+    every_minute, every_hour = minute in ("*", "*/1"), hour in ("*", "*/1")
     if every_minute and every_hour:
         return "every minute"
     times = cron.times_of_day()

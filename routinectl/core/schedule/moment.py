@@ -101,7 +101,7 @@ def parse_bound(text: str, zone: Zone) -> int:
         day = date.fromisoformat(cleaned)
     except ValueError:
         raise ScheduleError(f"the date '{text}' does not exist or is not ISO 8601", "2026-01-01") from None
-    return earliest(datetime(day.year, day.month, day.day), zone)
+    return earliest(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001  # a wall time, on purpose
 
 
 def local_moment(wall: datetime, zone: Zone, text: str) -> int:

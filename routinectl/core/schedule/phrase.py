@@ -78,9 +78,7 @@ class _Context:
         times = sorted(set(self.times or ((0, 0),)))
         minutes, hours = {minute for _, minute in times}, {hour for hour, _ in times}
         if len(minutes) * len(hours) != len(times):
-            raise ScheduleError(
-                "one cron line cannot hold these times: their minutes differ", "write one trigger for each time"
-            )
+            raise ScheduleError("one cron line cannot hold these times: their minutes differ", "write one trigger for each time")
         minute = ",".join(map(str, sorted(minutes)))
         return Meaning(self.zone, cron=f"{minute} {','.join(map(str, sorted(hours)))} {days}")
 
@@ -137,9 +135,7 @@ def _refuse_ambiguous(phrase: str, text: str) -> None:
     if re.search(r"\bevery (?:other|second|2nd) (week|month|year|day|weekend|" + "|".join(_DAYS) + r")\b", phrase) and not (
         _OF_MONTH_RE.search(phrase)
     ):
-        raise ScheduleError(
-            f"'{text}': every other day or week has no fixed dates", "every 2 weeks   (an interval, with an anchor)"
-        )
+        raise ScheduleError(f"'{text}': every other day or week has no fixed dates", "every 2 weeks   (an interval, with an anchor)")
 
 
 _OF_MONTH_RE = re.compile(_OF_MONTH)

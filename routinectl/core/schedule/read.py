@@ -174,7 +174,11 @@ def _schedule(value: Mapping[str, Any], zone: Zone, reading: Reading) -> TimeTri
 def _looks_like_cron(text: str) -> bool:
     """Say whether a text should be judged (and refused) as a cron line: fields of cron's alphabet only."""
     fields = text.split()
-    return len(fields) > 1 and all(re.match(r"[0-9*?]", field) for field in fields[:2]) and not re.match(r"[0-9]{1,2}(st|nd|rd|th|:)", fields[0])
+    return (
+        len(fields) > 1
+        and all(re.match(r"[0-9*?]", field) for field in fields[:2])
+        and not re.match(r"[0-9]{1,2}(st|nd|rd|th|:)", fields[0])
+    )
 
 
 _READERS = {"cron": _cron, "every": _every, "daily": _daily, "weekly": _weekly, "at": _at, "schedule": _schedule}

@@ -1,0 +1,42 @@
+"""routinectl export"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from routinectl.cli import context, output
+from routinectl.errors import DefinitionError, UsageError
+from routinectl.operations import export, take_over
+from routinectl.operations.session import Session
+
+EXAMPLES = """
+routinectl export backup --format crontab
+routinectl export backup --format systemd
+routinectl export backup report --format bundle > nightly.json
+"""
+
+
+def command(
+    routine: Annotated[list[str], typer.Argument(metavar="ID...", help="Routines, by id or unique prefix.")],
+    form: Annotated[str, typer.Option("--format", help="bundle, crontab or systemd.")] = "bundle",
+) -> None:
+    """Write routines for another system. A bundle holds definitions and files, for another workspace's import."""
+    with Session(context.layout()) as session:
+        names = [session.id_of(text) for text in routine]
+        if form == "bundle":
+            output.write(json.dumps(take_over.bundle(session, names), ensure_ascii=False, indent=1))
+            return
+        if form not in ("crontab", "systemd"):
+            raise UsageError(f"there is no format '{form}'", "--format crontab")
+        for name in names:
+            known = session.routine(name)
+            if known is None:
+                raise DefinitionError(f"{name} has no good definition", f"routinectl validate {name}")
+            if form == "crontab":
+                output.write(export.crontab(session.layout, known).rstrip("\n"))
+                continue
+            for file, text in export.systemd(session.layout, known).items():
+                output.write(f"# {file}\n{text}")

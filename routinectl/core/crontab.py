@@ -1,0 +1,123 @@
+r"""A crontab as crontab(5) means it: entries with their environment, and what cannot be said as a routine.
+
+Everything here is reading; which ids and files come out of it is decided by the import. Rules: blank lines and lines
+that begin with # are comments; NAME=VALUE lines set the environment of the entries below them; `%` in a command is a
+newline, the first one begins standard input, and `\\%` is a percent sign; system crontabs have a user after the fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from routinectl.core.schedule import cron
+from routinectl.errors import ScheduleError
+
+_SETTING = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z_][A-Za-z0-9_]*))\s*=\s*(.*?)\s*""")
+_SHORTCUT = re.compile(r"(@\w+)\s+(.*)")
+_NOT_ENVIRONMENT = frozenset({"SHELL", "MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "CONTENT_TYPE",
+                              "CONTENT_TRANSFER_ENCODING", "LOGNAME", "USER"})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line that fires: its cron text, command, standard input, and the settings in force there."""
+
+    line: int
+    cron: str
+    command: str
+    stdin: str | None
+    user: str | None
+    comment: str
+    settings: dict[str, str]
+
+
+@dataclass(slots=True)
+class Crontab:
+    """What was read: the entries, and notes (line, text) about what could not be carried over."""
+
+    entries: list[Entry] = field(default_factory=list)
+    notes: list[tuple[int, str]] = field(default_factory=list)
+
+
+def parse(text: str, *, system: bool) -> Crontab:
+    """Return the entries of a crontab; `system` says that lines have a user column."""
+    found = Crontab()
+    settings: dict[str, str] = {}
+    comment = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped:
+            comment = ""
+        elif stripped.startswith("#"):
+            comment = stripped.lstrip("# ").strip()
+        elif (setting := _setting(line)) is not None:
+            settings = {**settings, setting[0]: setting[1]}
+        else:
+            _entry(found, number, stripped, comment, settings, system=system)
+            comment = ""
+    return found
+
+
+def _setting(line: str) -> tuple[str, str] | None:
+    match = _SETTING.fullmatch(line)
+    if match is None:
+        return None
+    value = match[4]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    return (match[1] or match[2] or match[3]), value
+
+
+def _entry(found: Crontab, number: int, line: str, comment: str, settings: dict[str, str], *, system: bool) -> None:
+    line = line.removeprefix("-")  # some crons take a leading - as `do not log`
+    shortcut = _SHORTCUT.fullmatch(line)
+    if shortcut:
+        when, rest = shortcut[1], shortcut[2]
+    else:
+        parts = line.split(None, 5)
+        if len(parts) < 6:
+            found.notes.append((number, f"not a crontab line: {line}"))
+            return
+        when, rest = " ".join(parts[:5]), parts[5]
+    user = None
+    if system:
+        user, _, rest = rest.partition(" ")
+    if when.lower() == "@reboot":
+        found.notes.append((number, f"@reboot has no instant; start it from the system: {rest}"))
+        return
+    try:
+        cron.parse(when)
+    except ScheduleError as error:
+        found.notes.append((number, f"{error.message}: {rest}"))
+        return
+    command, stdin = _percent(rest.strip())
+    if not command:
+        found.notes.append((number, "the line has no command"))
+        return
+    found.entries.append(Entry(number, when, command, stdin, user, comment, dict(settings)))
+
+
+def _percent(text: str) -> tuple[str, str | None]:
+    """Return the command and its standard input: unescaped % are newlines, and the first one begins the input."""
+    parts = [part.replace("\\%", "%") for part in re.split(r"(?<!\\)%", text)]
+    return parts[0].strip(), "\n".join(parts[1:]) + "\n" if len(parts) > 1 else None
+
+
+def environment(entry: Entry) -> dict[str, str]:
+    """Return the variables that an entry's command is given."""
+    return {key: value for key, value in entry.settings.items() if key not in _NOT_ENVIRONMENT}
+
+
+def remarks(entry: Entry, me: str) -> Iterator[str]:
+    """Yield what of an entry means something else, or nothing, in a routine."""
+    settings = entry.settings
+    if settings.get("MAILTO"):
+        yield f"MAILTO={settings['MAILTO']}: nothing is mailed; output is kept, see routinectl logs"
+    if settings.get("START_HOURS_RANGE"):
+        yield f"START_HOURS_RANGE={settings['START_HOURS_RANGE']}: write the hours into the schedule"
+    if entry.user and entry.user != me:
+        yield f"it ran as {entry.user}; it will run as {me}"
+    if settings.get("RANDOM_DELAY"):
+        yield f"RANDOM_DELAY={settings['RANDOM_DELAY']} becomes a jitter: a delay of its own, the same every time"

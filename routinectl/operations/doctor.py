@@ -1,0 +1,151 @@
+"""Checking the machine and the workspace: does what the promises rest on hold here?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import stat
+import zoneinfo
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from routinectl import clock
+from routinectl.core.event import Event
+from routinectl.core.units import from_iso, to_iso
+from routinectl.files import atomic, lock, run_logs
+from routinectl.files.layout import Layout
+from routinectl.operations.session import Session
+from routinectl.process import proc
+
+_SYNC_TIMES = 20
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+_ENOUGH_WATCHES = 8192
+_SLOW_SYNC = 0.05
+_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: whether it is well, what was found, and what to do if not."""
+
+    name: str
+    well: bool
+    found: str
+    hint: str = ""
+
+
+def check(session: Session) -> list[Check]:
+    """Return everything that was looked at."""
+    return [*_file_system(session.layout), *_machine(), *_clock(session), *_workspace(session)]
+
+
+def _file_system(layout: Layout) -> Iterator[Check]:
+    path = layout.tmp / f"doctor-{os.getpid()}"
+    held = lock.try_lock(path)
+    second = lock.try_lock(path)
+    works = held is not None and second is None
+    yield Check("locks", works, "flock keeps others out" if works else "two holders of one lock: this file system has no flock",
+                "move the workspace to a local file system")  # fmt: skip
+    for item in (held, second):
+        if item is not None:
+            item.close()
+    os.unlink(path)
+    times = []
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(_SYNC_TIMES):
+            atomic.write_all(fd, b"x" * 200)
+            before = clock.awake()
+            os.fdatasync(fd)
+            times.append(clock.awake() - before)
+    finally:
+        os.close(fd)
+        os.unlink(path)
+    median = sorted(times)[len(times) // 2]
+    yield Check(
+        "sync",
+        median < _SLOW_SYNC,
+        f"fdatasync takes {median * 1000:.2f} ms (median of {_SYNC_TIMES})",
+        "a faster disk: every start waits for one",
+    )
+    free = shutil.disk_usage(layout.root)
+    enough = free.free > 100 * 1024 * 1024
+    yield Check("space", enough, f"{free.free // 1024**2} MiB free", "without space nothing starts: df -h, retention in routinectl.yaml")
+
+
+def _machine() -> Iterator[Check]:
+    zones = len(zoneinfo.available_timezones())
+    yield Check("zones", zones > 300, f"{zones} time zones", "apt-get install tzdata, or pip install tzdata")
+    if _WATCHES.exists():
+        watches = int(_WATCHES.read_text())
+        yield Check(
+            "inotify", watches >= _ENOUGH_WATCHES, f"{watches} watches allowed", f"sysctl fs.inotify.max_user_watches={_ENOUGH_WATCHES}"
+        )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield Check("descriptors", hard >= 4096, f"{hard} open files allowed", "ulimit -Hn 65536")
+    yield Check(
+        "git", shutil.which("git") is not None, "git is there" if shutil.which("git") else "git is not installed", "apt-get install git"
+    )
+
+
+def _clock(session: Session) -> Iterator[Check]:
+    synchronised = _SYNCHRONISED.exists() or any(
+        Path(path).exists() for path in ("/run/chrony/chronyd.pid", "/run/ntpd.pid", "/var/run/chrony/chronyd.pid")
+    )
+    yield Check("clock", True, "a time service is running" if synchronised else "no time service was found (it may run on the host)")
+    last = session.world.journal.last_time
+    if last:
+        ahead = from_iso(last) - session.now
+        well = ahead < timedelta(seconds=5)
+        yield Check("journal time", well, f"the last event is {abs(int(ahead.total_seconds()))}s {'ahead of' if not well else 'before'} the clock",
+                    "if the clock is right: routinectl doctor --accept-clock")  # fmt: skip
+
+
+def _workspace(session: Session) -> Iterator[Check]:
+    layout = session.layout
+    mode = stat.S_IMODE(os.stat(layout.private).st_mode)
+    yield Check("private folder", mode & 0o077 == 0, f".routinectl has mode {mode:03o}", f"chmod 700 {layout.private}")
+    secrets = layout.root / "secrets"
+    if secrets.is_dir():
+        open_files = [path.name for path in secrets.iterdir() if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+        well = stat.S_IMODE(secrets.stat().st_mode) & 0o077 == 0 or not open_files
+        yield Check(
+            "secrets", well, "only you may read secrets/" if well else f"others may read secrets/{open_files[0]}", f"chmod -R go= {secrets}"
+        )
+    damage = session.world.journal.damage
+    yield Check(
+        "journal",
+        not damage,
+        f"{session.world.journal.seq} events, {len(damage)} damaged places",
+        "routinectl events | grep journal.damaged",
+    )
+    orphans = [f"{name} {run_id}" for run_id, name in session.world.running.items() if not _minded(session, name, run_id)]
+    yield Check(
+        "runs",
+        not orphans,
+        f"{len(session.world.running)} going on" + (f", not minded: {orphans[0]}" if orphans else ""),
+        "routinectl serve",
+    )
+    broken = [name for name in session.alive() if session.standing(name).invalid is not None]
+    yield Check("definitions", not broken, f"{len(session.alive()) - len(broken)} good" + (f", broken: {', '.join(broken[:5])}" if broken else ""),
+                "routinectl validate")  # fmt: skip
+
+
+def _minded(session: Session, name: str, run_id: str) -> bool:
+    run = session.standing(name).runs[run_id]
+    if not session.engine.keeping.is_dead():
+        return True
+    return bool(run.pid) and proc.is_alive(run.pid, run.start_time) and run_logs.has_started(session.layout, name, run_id)
+
+
+def accept_clock(session: Session, by: str) -> str:
+    """Record that a person believes the clock although the journal is ahead of it; return the doubted instant."""
+    doubted = session.world.journal.last_time or to_iso(session.now)
+    with contextlib.suppress(ValueError):
+        doubted = to_iso(max(from_iso(doubted), session.now))
+    session.append(Event("clock.accepted", "", {"at": to_iso(session.now), "doubted": doubted, "by": by}))
+    return doubted
