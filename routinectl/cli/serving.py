@@ -13,6 +13,7 @@ from routinectl.cli import output
 from routinectl.core.event import Event
 from routinectl.core.projection import history_line
 from routinectl.core.units import from_epoch, to_iso
+from routinectl.engine.engine import Listener
 from routinectl.engine.loop import Options, Serve
 from routinectl.errors import UsageError
 from routinectl.files.layout import Layout
@@ -21,15 +22,24 @@ from routinectl.operations.serve import open_serve
 _LEVELS = ("error", "info", "debug")
 
 
-def serve(layout: Layout, *, once: bool, until_idle: bool, standby: bool, log_format: str | None, log_level: str | None) -> None:
-    """Serve a workspace until told to stop. Raises BusyError when another serve lives."""
+def serve(
+    layout: Layout,
+    *,
+    once: bool = False,
+    until_idle: bool = False,
+    standby: bool = False,
+    log_format: str | None = None,
+    log_level: str | None = None,
+    listener: Listener | None = None,
+) -> None:
+    """Serve a workspace until told to stop; `listener` hears of every event too. Raises BusyError when another serve lives."""
     form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
     level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
     log = Log(form == "json", _LEVELS.index(level))
     options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk)
     running = open_serve(layout, options, standby=standby)
     log.zone = running.engine.settings.timezone
-    running.engine.listeners.append(log.events)
+    running.engine.listeners += [log.events, *([listener] if listener else [])]
     running.run()
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")
