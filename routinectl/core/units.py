@@ -105,7 +105,9 @@ def format_size(size: int) -> str:
 
 def to_iso(instant: datetime) -> str:
     """Return an aware instant in UTC with a `Z`; microseconds only where there are some."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat()[:-6] + "Z"
 
 
 def from_iso(text: str) -> datetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -36,8 +36,9 @@ from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
 from routinectl.process import proc
 from routinectl.process.mask import Masker
-from routinectl.process.wire import Closed
+from routinectl.process.wire import Closed, encode
 
+_FIRST_BATCH = 8  # small, so that the keeper begins to spawn while the rest is being claimed
 Listener = Callable[[Sequence[Event]], None]
 
 
@@ -110,8 +111,10 @@ class Engine:
         waiting = dict.fromkeys([*due, *self.world.dirty])
         self.world.dirty.clear()
         names = list(waiting)
+        size = _FIRST_BATCH
         while names:
-            batch, names = names[:BATCH], names[BATCH:]
+            batch, names = names[:size], names[size:]
+            size = min(size * 2, BATCH)
             started = self.fire(batch, now)
             self.hand_over(started, now)
             for name in batch:
@@ -195,17 +198,29 @@ class Engine:
         if prepared is None or prepared.revision != entry.standing.revision:
             facts = {"fingerprint": entry.standing.fingerprint, "content": self.contents.of(name, entry.standing.fingerprint)}
             commit = self.contents.commit()
-            prepared = launch.prepare(
-                self.layout, self._routine(name), entry.standing.revision, facts | ({"commit": commit} if commit else {})
-            )
+            if commit:
+                facts["commit"] = commit
+            prepared = launch.prepare(self.layout, self._routine(name), entry.standing.revision, facts)
             entry.prepared = prepared
         assert isinstance(prepared, launch.Prepared)
         return prepared
 
-    def make_folder(self, name: str, wake: float) -> None:
-        """Make the folder of the run that will be due at `wake` (seconds since 1970), before its instant."""
-        slot = from_epoch(round(wake)) - self._routine(name).offset
-        run_logs.make(self.layout, name, record.run_id(Start(name, slot, "", slot=slot)))
+    def make_ready(self, name: str, wake: float) -> None:
+        """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
+        prepared, routine = self.prepare(name), self._routine(name)
+        lease.make(self.layout, name)
+        if prepared.fault:
+            return
+        slot = from_epoch(round(wake)) - routine.offset
+        start = Start(name, routine.due(slot), "on_time", slot=slot)
+        entry = self.entry(start, routine, prepared, record.run_id(start), start.due)
+        self.world.entry(name).prepared = replace(prepared, ready=(slot, entry))
+
+    def entry(self, start: Start, routine: Routine, prepared: launch.Prepared, run_id: str, now: datetime) -> bytes:
+        """Return what the keeper is given for one run, as JSON."""
+        entry = launch.entry_of(self.layout, routine, prepared, start, run_id, now)
+        entry["nofile"] = self.descriptors
+        return encode(entry)
 
     def use_settings(self, settings: Settings) -> None:
         """Put changed settings in force; every definition is read again, because defaults are merged into it."""
@@ -220,7 +235,7 @@ class Engine:
 
     def hand_over(self, claimed: Sequence[Claimed], now: datetime) -> None:
         """Give claimed runs to the keeper. Those that cannot start are recorded as ended."""
-        entries: list[dict[str, Any]] = []
+        entries: list[bytes] = []
         locks: list[Lock] = []
         faults: list[Event] = []
         for item in claimed:
@@ -230,8 +245,9 @@ class Engine:
                 faults.append(self._not_started(item.start.id, item.run_id, item.prepared.fault, now))
                 continue
             try:
-                entries.append(launch.entry_of(self.layout, item.routine, item.prepared, item.start, item.run_id, now))
-                entries[-1]["nofile"] = self.descriptors
+                ready = item.prepared.ready
+                is_ready = ready is not None and ready[0] == item.start.slot
+                entries.append(ready[1] if ready and is_ready else self.entry(item.start, item.routine, item.prepared, item.run_id, now))
                 locks.append(item.lock)
             except OSError as error:
                 item.lock.close()
@@ -241,13 +257,13 @@ class Engine:
         if faults:
             self.append(faults, now)
 
-    def send(self, entries: list[dict[str, Any]], locks: list[Lock]) -> None:
+    def send(self, entries: list[bytes], locks: list[Lock]) -> None:
         """Hand a batch to the keeper; when it dies in this moment, recovery starts what it had not begun."""
         try:
             for first in range(0, len(entries), BATCH):
                 if self.keeping.wire is None:
                     self.keeping.ensure()
-                self.keeping.spawn(entries[first : first + BATCH], [item.fd for item in locks[first : first + BATCH]])
+                self.keeping.spawn(entries[first : first + BATCH], [item.fd for item in locks[first : first + BATCH]], launch.base_environment())
         except Closed:
             return
         finally:

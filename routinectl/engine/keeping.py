@@ -12,11 +12,12 @@ from routinectl.errors import RoutinectlError
 from routinectl.files import lock
 from routinectl.files.layout import Layout
 from routinectl.process import keep
-from routinectl.process.wire import MAX_DESCRIPTORS, Closed, Wire
+from routinectl.process.wire import MAX_DESCRIPTORS, Closed, Wire, encode
 
 Message = dict[str, Any]
 _PATIENCE = 10.0  # seconds to wait for a keeper that is being started or is on its way out
 BATCH = 100
+_BURST = 1.0
 
 
 class Keeping:
@@ -26,6 +27,9 @@ class Keeping:
         self.layout = layout
         self.wire: Wire | None = None
         self.hello: Message = {}
+        self.outstanding = 0  # runs handed over that it has not answered for
+        self._news: list[Message] = []
+        self._news_since = 0.0
 
     @property
     def log(self) -> str:
@@ -86,10 +90,17 @@ class Keeping:
         """Say whether no keeper lives or is being started."""
         return self.wire is None and not lock.is_held(self.layout.lock("keeper"))
 
-    def spawn(self, entries: list[Message], fds: list[int]) -> None:
-        """Hand a batch over; the answer comes as a `spawned` message. Raises Closed when the keeper is gone."""
+    def spawn(self, entries: list[bytes], fds: list[int], env: dict[str, str]) -> None:
+        """Hand a batch over, `env` being what all of it has in common; the answer comes as a `spawned` message. Raises Closed when the keeper is gone."""
+        assert self.wire is not None
         assert len(fds) <= MAX_DESCRIPTORS
-        self._send({"spawn": entries, "fds": len(fds)}, fds)
+        body = b'{"fds":%d,"env":%b,"spawn":[%b]}' % (len(fds), encode(env), b",".join(entries))
+        try:
+            self.wire.send_encoded(body, fds)
+        except Closed:
+            self.close()
+            raise
+        self.outstanding += len(fds)
 
     def cancel(self, run_ids: list[str]) -> None:
         """Have runs stopped."""
@@ -104,25 +115,37 @@ class Keeping:
                 self._send({"ack": run_ids})
 
     def receive(self) -> list[Message]:
-        """Return what the keeper has sent, waiting for the first of it; empty when it is gone (`wire` is None then)."""
+        """Return what the keeper has sent, waiting for the first of it; `wire` is None afterwards when it is gone.
+
+        While it still spawns what it was given, its news are kept back for a moment: starts come first.
+        """
         if self.wire is None:
             return []
         try:
-            return self.wire.receive()
+            messages = self.wire.receive()
         except Closed:
             self.close()
+            messages = []
+        self.outstanding -= sum(len(message.get("spawned", ())) for message in messages)
+        self._news += messages
+        now = clock.awake()
+        if self.outstanding > 0 and self.wire is not None and now - self._news_since < _BURST:
             return []
+        self._news_since = now
+        news, self._news = self._news, []
+        return news
 
     def close(self) -> None:
         """End the connection. The keeper goes on while it has runs."""
         if self.wire is not None:
             self.wire.close()
             self.wire = None
+            self.outstanding = 0
 
-    def _send(self, message: Message, fds: list[int] | None = None) -> None:
+    def _send(self, message: Message) -> None:
         assert self.wire is not None
         try:
-            self.wire.send(message, fds)
+            self.wire.send(message)
         except Closed:
             self.close()
             raise

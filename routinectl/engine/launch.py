@@ -6,6 +6,7 @@ The environment of a run is stated, small and the same whoever started it: what 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pwd
@@ -43,8 +44,10 @@ class Prepared:
     facts: dict[str, Any]
     masks: list[str] = field(default_factory=list)
     fault: str = ""
+    ready: tuple[datetime, bytes] | None = None  # the entry of the next slot, made before its instant
 
 
+@functools.cache
 def base_environment() -> dict[str, str]:
     """Return the part of the environment that is the same for every routine of this user."""
     user = pwd.getpwuid(os.getuid())
@@ -55,11 +58,11 @@ def base_environment() -> dict[str, str]:
 def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, Any]) -> Prepared:
     """Return what the next runs of a routine need; a fault is kept, and told when a run should have started."""
     action = routine.action
-    env = base_environment() | dict(action.env or {})
+    env = dict(action.env or {})
     env |= {
         "ROUTINE_ID": routine.id,
         "ROUTINE_WORKSPACE": str(layout.root),
-        "ROUTINE_MEMORY": str(layout.folder(routine.id) / "memory"),
+        "ROUTINE_MEMORY": f"{layout.folder(routine.id)}/memory",
         "ROUTINE_PAYLOAD": os.devnull,
         "ROUTINE_ATTEMPT": "1",
     }
@@ -67,9 +70,10 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
     try:
         cwd = _folder(layout, routine)
         argv = command_of(layout, routine, action)
-        argv0 = _program(argv[0], cwd, env["PATH"])
+        argv0 = _program(argv[0], cwd, env.get("PATH", PATH))
         secrets = _secrets(layout, routine)
-        os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
+        if not os.path.isdir(env["ROUTINE_MEMORY"]):
+            os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
     except (CannotStart, OSError) as error:
         return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, [text for text in secrets.values() if text])
@@ -78,8 +82,8 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
 def resolve(layout: Layout, routine_id: str, text: str) -> str:
     """Return an absolute path: relative ones start at the routine's folder, `workspace:` ones at the root."""
     if text.startswith("workspace:"):
-        return os.path.normpath(layout.root / text.removeprefix("workspace:"))
-    return os.path.normpath(layout.folder(routine_id) / text)
+        return os.path.normpath(f"{layout.root}/{text.removeprefix('workspace:')}")
+    return os.path.normpath(os.path.join(layout.folder(routine_id), text))
 
 
 def _folder(layout: Layout, routine: Routine) -> str:

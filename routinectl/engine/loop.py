@@ -33,7 +33,7 @@ from routinectl.files.lock import Lock, try_lock
 from routinectl.process import supervisor
 from routinectl.version import VERSION
 
-_EARLY = 1.0  # seconds before its due instant in which a routine is made ready
+_EARLY = 3.0  # seconds before its due instant in which a routine is made ready
 _LONGEST_SLEEP = 20.0  # so that a clock that was set, or a night's sleep, is noticed
 _CHECKPOINT_EVENTS = 10_000
 _CHECKPOINT_SECONDS = 300.0
@@ -41,6 +41,7 @@ _SUSPECT_STEP = timedelta(hours=24)
 _BACKWARDS = timedelta(seconds=5)
 _RETRY_SECONDS = 5.0
 _RETAIN_SECONDS = 3600.0
+_AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Serve:
         self.watched: dict[int, tuple[str, Run]] = {}
         self.clocks = clock.read()
         self.suspect_until: datetime | None = None
+        self.project_at = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
         self.look_again: dict[str, float] = {}
         self.trouble = ""
@@ -215,8 +217,7 @@ class Serve:
                 continue
             entry = self.world.entry(name)
             if entry.prepared is None:
-                self.engine.prepare(name)
-                self.engine.make_folder(name, wake)
+                self.engine.make_ready(name, wake)
 
     # -- definitions
 
@@ -333,8 +334,9 @@ class Serve:
 
     def _housekeeping(self) -> None:
         awake = clock.awake()
-        if self.projector is not None and self.projector.behind:
+        if self.projector is not None and self.projector.behind and awake >= self._project_at():
             self.projector.flush(clock.now())
+            self.project_at = awake if self.projector.behind else 0.0
         if self.world.since_checkpoint >= _CHECKPOINT_EVENTS or (awake >= self.next_checkpoint and self.world.since_checkpoint > 100):
             self.checkpoint()
         if awake >= self.next_checkpoint:
@@ -343,6 +345,12 @@ class Serve:
             retain(self.engine.layout, self.engine.settings.retention, self.world)
             self.next_retain = awake + _RETAIN_SECONDS
         self.world.cool()
+
+    def _project_at(self) -> float:
+        """Return when ledgers and states are written next: after the burst, and then without a break."""
+        if self.project_at == 0.0:
+            self.project_at = clock.awake() + _AFTER_BURST
+        return self.project_at
 
     def checkpoint(self) -> None:
         """Write a checkpoint and the cache of definitions."""
@@ -381,9 +389,9 @@ class Serve:
     def _patience(self) -> float:
         """Return for how many seconds nothing will be due."""
         now, awake = clock.now().timestamp(), clock.awake()
-        if self.projector is not None and self.projector.behind:
-            return 0.0
         waits = [_LONGEST_SLEEP, self.next_scan - awake]
+        if self.projector is not None and self.projector.behind:
+            waits.append(self._project_at() - awake)
         watchdog = supervisor.watchdog_seconds()
         if watchdog:
             supervisor.notify(WATCHDOG="1")

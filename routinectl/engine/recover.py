@@ -15,7 +15,6 @@ from routinectl.core.event import Event
 from routinectl.core.recovery import Evidence, judge
 from routinectl.core.standing import Request, Run
 from routinectl.core.units import to_iso
-from routinectl.engine import launch
 from routinectl.engine.engine import Engine, facts_of
 from routinectl.files import lease, run_logs
 from routinectl.process import proc
@@ -92,7 +91,7 @@ def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> 
             taken[1].close()
             refused.append((name, run, prepared.fault))
             continue
-        entries.append(launch.entry_of(engine.layout, routine, prepared, start, run.id, now))
+        entries.append(engine.entry(start, routine, prepared, run.id, now))
         locks.append(taken[1])
     if entries:
         engine.send(entries, locks)

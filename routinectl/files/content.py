@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import stat
-from pathlib import Path
 
 from routinectl.core import fingerprint
 from routinectl.files.layout import DEFINITION, Layout
@@ -22,7 +21,7 @@ class Contents:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._digests: dict[str, tuple[str, bytes]] = {}
-        self._commit: tuple[str, str] = ("", "")
+        self._git: str | None = None
 
     def of(self, routine_id: str, definition: str) -> str:
         """Return the content fingerprint of a routine: its definition and the files of its folder.
@@ -53,10 +52,10 @@ class Contents:
 
     def commit(self) -> str:
         """Return the commit the workspace's HEAD names, empty outside git. Reads git's files; runs nothing."""
-        for folder in (self.layout.root, *self.layout.root.parents):
-            if (folder / ".git" / "HEAD").exists():
-                return _head(folder / ".git")
-        return ""
+        if self._git is None:
+            folders = (self.layout.root, *self.layout.root.parents)
+            self._git = next((str(folder / ".git") for folder in folders if (folder / ".git" / "HEAD").exists()), "")
+        return _head(self._git) if self._git else ""
 
 
 def _files(folder: str) -> list[tuple[str, os.stat_result]]:
@@ -78,18 +77,17 @@ def _files(folder: str) -> list[tuple[str, os.stat_result]]:
     return found
 
 
-def _head(git: Path) -> str:
+def _head(git: str) -> str:
     try:
-        head = (git / "HEAD").read_text().strip()
+        with open(f"{git}/HEAD") as file:
+            head = file.read().strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
-        loose = git / name
-        if loose.exists():
-            return loose.read_text().strip()
-        for line in (git / "packed-refs").read_text().splitlines():
-            if line.endswith(f" {name}"):
-                return line.split(" ")[0]
+        if os.path.exists(f"{git}/{name}"):
+            with open(f"{git}/{name}") as file:
+                return file.read().strip()
+        with open(f"{git}/packed-refs") as file:
+            return next((line.split(" ")[0] for line in file if line.rstrip("\n").endswith(f" {name}")), "")
     except OSError:
         return ""
-    return ""

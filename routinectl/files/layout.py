@@ -1,4 +1,7 @@
-"""Where everything of a workspace lies. Every path of routinectl is made here."""
+"""Where everything of a workspace lies. Every path of routinectl is made here.
+
+The paths that are made for every run are made from one text: joining Paths part by part is felt in a burst.
+"""
 
 from __future__ import annotations
 
@@ -73,23 +76,23 @@ class Layout:
 
     def folder(self, routine_id: str) -> Path:
         """The folder of a routine."""
-        return self.routines / routine_id
+        return Path(f"{self.root}/routines/{routine_id}")
 
     def definition(self, routine_id: str) -> Path:
         """The definition of a routine."""
-        return self.routines / routine_id / DEFINITION
+        return Path(f"{self.root}/routines/{routine_id}/{DEFINITION}")
 
     def run(self, routine_id: str, run_id: str) -> Path:
         """The folder of one run."""
-        return self.runs / routine_id / run_id
+        return Path(f"{self.root}/.routinectl/runs/{routine_id}/{run_id}")
 
     def lock(self, name: str) -> Path:
         """A lock file."""
-        return self.locks / f"{name}.lock"
+        return Path(f"{self.root}/.routinectl/locks/{name}.lock")
 
     def lease(self, routine_id: str, number: int) -> Path:
         """A lease file; a dot cannot be part of an id, so leases never meet other locks."""
-        return self.locks / f"{routine_id}.{number}.lock"
+        return Path(f"{self.root}/.routinectl/locks/{routine_id}.{number}.lock")
 
     def make(self) -> None:
         """Create the private folders; only the owner may look in."""

@@ -8,10 +8,11 @@ run. What a lease does not promise: uniqueness of slots. That comes from the jou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 from routinectl.files.layout import Layout
-from routinectl.files.lock import Lock, is_held, try_lock
+from routinectl.files.lock import Lock, is_held, open_file, try_lock
 
 
 def take(layout: Layout, routine_id: str, parallel: int, used: Collection[int]) -> tuple[int, Lock] | None:
@@ -22,6 +23,13 @@ def take(layout: Layout, routine_id: str, parallel: int, used: Collection[int]) 
             if held is not None:
                 return number, held
     return None
+
+
+def make(layout: Layout, routine_id: str) -> None:
+    """Make a routine's first lease file before it is needed: making a file costs twenty times what opening one does."""
+    path = layout.lease(routine_id, 0)
+    if not path.exists():
+        os.close(open_file(path))
 
 
 def held(layout: Layout, routine_id: str, number: int) -> bool:

@@ -37,7 +37,7 @@ _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _IDLE_SECONDS = 2.0  # how long it stays without runs and without anybody connected
 _LEASE_FD = 3  # where a run finds its lease
 _CAP_SECONDS = 1.0
-_REAP_SECONDS = 0.2  # how long ended runs may wait while batches to spawn keep coming
+_TELL_SECONDS = 0.5  # how long news may wait while batches to spawn keep coming
 _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT]
 
 
@@ -76,10 +76,12 @@ class Keeper:
         self.poll = select.poll()
         self.soft, self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.idle_since = boot()
-        self.reaped_at = 0.0
+        self.told_at = 0.0
         self.next_cap_check = 0.0
         self.next_family_check = 0.0
         self.lines: list[bytes] = []
+        self.ended: list[dict[str, Any]] = []
+        self.spawned: list[tuple[Wire, list[Run | dict[str, Any]]]] = []
 
     def serve(self, wakeup: int) -> None:
         """Answer and reap until there is nothing to keep and nobody to keep it for."""
@@ -87,25 +89,33 @@ class Keeper:
         self.poll.register(wakeup, select.POLLIN)
         while not self.finished():
             ready = self.poll.poll(self.patience())
-            for fd, _ in ready:
+            for fd, what in ready:
+                if what & select.POLLOUT and fd in self.wires:
+                    self.flush(self.wires[fd])
+                if what == select.POLLOUT:
+                    continue
                 if fd == wakeup:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wakeup, 4096)
                 elif fd == self.listener.fileno():
                     self.accept()
-                else:
+                elif fd in self.wires:
                     self.read(self.wires[fd])
-            if self.reap_now():
-                self.reap()
+            self.reap()
+            if self.calm():
+                self.tell_started()
+                self.report()
             self.keep_time(boot())
 
-    def reap_now(self) -> bool:
-        """Say whether to reap now: a batch that waits to be spawned goes first, but not for long."""
-        now = boot()
-        urgent = any(fd in self.wires for fd, _ in self.poll.poll(0))
-        if urgent and now - self.reaped_at < _REAP_SECONDS:
+    def calm(self) -> bool:
+        """Say whether there is time to write and to tell: a batch that waits to be spawned goes first, but not for long."""
+        if not (self.spawned or self.ended):
             return False
-        self.reaped_at = now
+        now = boot()
+        urgent = any(fd in self.wires and what & select.POLLIN for fd, what in self.poll.poll(0))
+        if urgent and now - self.told_at < _TELL_SECONDS:
+            return False
+        self.told_at = now
         return True
 
     def finished(self) -> bool:
@@ -151,7 +161,7 @@ class Keeper:
         for message in messages:
             if "spawn" in message:
                 fds = [wire.fds.popleft() for _ in range(message["fds"])]
-                self.answer(wire, {"spawned": self.spawn(message["spawn"], fds)})
+                self.spawned.append((wire, self.spawn(message["spawn"], fds, message["env"])))
             elif "cancel" in message:
                 for run_id in message["cancel"]:
                     if run_id in self.runs:
@@ -160,9 +170,18 @@ class Keeper:
                 self.acknowledge(message["ack"])
 
     def answer(self, wire: Wire, message: dict[str, Any]) -> None:
-        """Send; whoever has gone away reads the log instead."""
+        """Send, without ever waiting for a slow reader; whoever has gone away reads the log instead."""
+        if self.wires.get(wire.fileno()) is not wire:
+            return
         try:
-            wire.send(message)
+            self.poll.modify(wire, select.POLLIN | (select.POLLOUT if wire.post(message) else 0))
+        except (Closed, OSError):
+            self.drop(wire)
+
+    def flush(self, wire: Wire) -> None:
+        """Go on sending to a reader that was slow."""
+        try:
+            self.poll.modify(wire, select.POLLIN | (select.POLLOUT if wire.flush() else 0))
         except (Closed, OSError):
             self.drop(wire)
 
@@ -181,19 +200,33 @@ class Keeper:
 
     # -- starting
 
-    def spawn(self, entries: list[dict[str, Any]], fds: list[int]) -> list[dict[str, Any]]:
-        """Start a batch; return one answer for each entry: its process, or why there is none."""
+    def tell_started(self) -> None:
+        """Write starts to the log and tell whoever asked for them; who the processes are is looked up only now."""
+        waiting, self.spawned = self.spawned, []
+        for wire, results in waiting:
+            answers = []
+            for result in results:
+                if isinstance(result, Run):
+                    found = proc.stat(result.pid)
+                    result.start = found.start if found else 0
+                    answers.append(self.started(result))
+                    self.lines.append(_line({"started": answers[-1]}))
+                else:
+                    answers.append(result)
+            self.write_log()
+            self.answer(wire, {"spawned": answers})
+
+    def spawn(self, entries: list[dict[str, Any]], fds: list[int], env: dict[str, str]) -> list[Run | dict[str, Any]]:
+        """Start a batch; return for each entry its run, or why there is none. `env` is what all of them have in common."""
         prepared: list[tuple[dict[str, Any], Run | None, str]] = []
         for index, entry in enumerate(entries):
             prepared.append(self.open_output(entry, fds[index]))
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(entries[0].get("nofile", self.soft), raised[1]), raised[1]))
         try:
-            answers = [self.start(entry, run, fault) for entry, run, fault in prepared]
+            return [self.start(entry, run, fault, env) for entry, run, fault in prepared]
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, raised)
-        self.write_log()
-        return answers
 
     def open_output(self, entry: dict[str, Any], lease: int) -> tuple[dict[str, Any], Run | None, str]:
         """Make the run's output file. It must not exist: where it does, this run was started before."""
@@ -205,7 +238,7 @@ class Keeper:
             os.close(lease)
             return entry, None, "exists" if error.errno == errno.EEXIST else f"its output cannot be made: {error.strerror}"
 
-    def start(self, entry: dict[str, Any], run: Run | None, fault: str) -> dict[str, Any]:
+    def start(self, entry: dict[str, Any], run: Run | None, fault: str, env: dict[str, str]) -> Run | dict[str, Any]:
         """Spawn one run's leader."""
         if run is None:
             return {"run": entry["run"], "error": fault}
@@ -218,20 +251,17 @@ class Keeper:
             os.umask(entry["umask"])
             actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
                        (os.POSIX_SPAWN_DUP2, out, 2), (os.POSIX_SPAWN_DUP2, run.lease, _LEASE_FD)]  # fmt: skip
-            run.pid = os.posix_spawn(entry["argv0"], entry["argv"], entry["env"], file_actions=actions, setsid=True,
+            run.pid = os.posix_spawn(entry["argv0"], entry["argv"], {**env, **entry["env"]}, file_actions=actions, setsid=True,
                                      setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
         except (OSError, ValueError) as error:
             return self.not_started(entry, run, out, error)
         if out != run.out:
             os.close(out)
+        os.close(run.out)
         run.born = time.time()
         run.deadline = boot() + entry["timeout"] if not run.deadline else run.deadline
-        found = proc.stat(run.pid)
-        run.start = found.start if found else 0
         self.runs[run.id] = self.pids[run.pid] = run
-        answer = self.started(run)
-        self.lines.append(_line({"started": answer}))
-        return answer
+        return run
 
     def not_started(self, entry: dict[str, Any], run: Run, out: int, error: Exception) -> dict[str, Any]:
         """Give everything of a run back that could not be spawned; its output file stays, so it is never tried twice."""
@@ -254,8 +284,7 @@ class Keeper:
     # -- ending
 
     def reap(self) -> None:
-        """Collect every child that has ended; report the runs among them when nothing of them is left."""
-        ended: list[Run] = []
+        """Collect every child that has ended. Done between two batches too: every lease still open slows the next spawn."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -268,43 +297,43 @@ class Keeper:
                 run.record = {"run": run.id, "id": run.routine, "at": time.time(), "born": run.born, "status": status,
                               "stopped": run.stopped, "cpu": round(usage.ru_utime + usage.ru_stime, 4),
                               "rss": usage.ru_maxrss * 1024}  # fmt: skip
-                ended.append(run)
             elif pid in self.maskers:
                 self.maskers.pop(pid).masker = 0
-        waiting = any(run.record is not None for run in self.runs.values())
-        if ended or (waiting and boot() >= self.next_family_check):
+        if boot() >= self.next_family_check and any(run.record is not None for run in self.runs.values()):
             self.end_families()
 
     def end_families(self) -> None:
-        """Find what ended runs left behind, stop it, and report the runs of which nothing is left."""
-        self.next_family_check = boot() + 0.05
+        """Find what ended runs left behind, stop it, and let the runs go of which nothing is left."""
+        began = boot()
         leftovers.assign(self.runs, set(self.pids) | set(self.maskers))
-        done: list[Run] = []
-        for run in self.runs.values():
-            if run.record is None:
-                continue
+        # Looking for orphans may mean to look at every process of the machine: a tenth of the time is enough for that.
+        self.next_family_check = boot() + max((boot() - began) * 10, 0.005)
+        for run in [run for run in self.runs.values() if run.record is not None]:
             if run.family and not run.keep:
                 if not run.kill_at:
                     run.kill_at = boot() + run.grace
                     leftovers.signal_all(run.family, signal.SIGTERM)
             elif run.masker == 0 or run.keep:
-                done.append(run)
-        if done:
-            self.report(done)
+                self.let_go(run)
 
-    def report(self, runs: list[Run]) -> None:
+    def let_go(self, run: Run) -> None:
+        """Give a run's lease back: it is over. Its end is told by `report`."""
+        assert run.record is not None
+        del self.runs[run.id]
+        os.close(run.lease)
+        if self.spawned and not run.start:
+            self.tell_started()  # a start is told before its end
+        self.ended.append(run.record)
+        self.unacknowledged[run.id] = run.record
+        with contextlib.suppress(OSError):
+            leftovers.compact(self.runs_folder, f"{run.routine}/{run.id}/out", run.cap)
+
+    def report(self) -> None:
         """Write the ends durably, then tell whoever listens."""
-        records = []
-        for run in runs:
-            assert run.record is not None
-            del self.runs[run.id]
-            with contextlib.suppress(OSError):
-                leftovers.compact(run.out, run.cap)
-            os.close(run.out)
-            os.close(run.lease)
-            records.append(run.record)
-            self.unacknowledged[run.id] = run.record
-            self.lines.append(_line({"ended": run.record}))
+        records, self.ended = self.ended, []
+        if not records:
+            return
+        self.lines += [_line({"ended": record}) for record in records]
         self.write_log()
         os.fdatasync(self.log)
         for wire in list(self.wires.values()):
@@ -332,7 +361,7 @@ class Keeper:
         if now >= self.next_cap_check and self.runs:
             self.next_cap_check = now + _CAP_SECONDS
             for run in self.runs.values():
-                leftovers.punch(run.out, run.cap)
+                leftovers.punch(self.runs_folder, f"{run.routine}/{run.id}/out", run.cap)
 
     def write_log(self) -> None:
         """Write the waiting lines of the log in one write."""

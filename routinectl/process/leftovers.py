@@ -30,9 +30,11 @@ def become_subreaper() -> None:
 
 def assign(runs: dict[str, Run], known: set[int]) -> None:
     """Give every orphan to its run (`run.family`); runs whose leader lives keep theirs too, but are left alone."""
-    orphans = proc.children() - known
     for run in runs.values():
         run.family.clear()
+    if not known and not proc.has_children():
+        return
+    orphans = proc.children() - known
     if not orphans:
         return
     by_session = {run.pid: run for run in runs.values()}
@@ -69,23 +71,26 @@ def signal_tree(leader: int, run_id: str, number: signal.Signals) -> None:
     signal_all(pids - {own}, number)
 
 
-def punch(out: int, cap: int) -> None:
+def punch(folder: int, path: str, cap: int) -> None:
     """Free the middle of an output that has grown over its cap: its first and last parts are what people read."""
-    size = os.fstat(out).st_size
-    if size <= cap:
+    try:
+        size = os.stat(path, dir_fd=folder).st_size
+        if size <= cap:
+            return
+        out = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
         return
     head = cap // 2
-    hole = size - cap // 2 - head
-    _libc.fallocate(ctypes.c_int(out), _PUNCH_AND_KEEP_SIZE, ctypes.c_int64(head), ctypes.c_int64(hole))
+    _libc.fallocate(ctypes.c_int(out), _PUNCH_AND_KEEP_SIZE, ctypes.c_int64(head), ctypes.c_int64(size - cap))
+    os.close(out)
 
 
-def compact(out: int, cap: int) -> None:
+def compact(folder: int, path: str, cap: int) -> None:
     """Rewrite an output over its cap as head, a line that says how much was cut, and tail. Raises OSError."""
-    size = os.fstat(out).st_size
+    size = os.stat(path, dir_fd=folder).st_size
     if size <= cap:
         return
-    path = os.readlink(f"/proc/self/fd/{out}")
-    reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
         head = os.pread(reading, cap // 2, 0)
         tail = os.pread(reading, cap // 2, size - cap // 2)
@@ -93,10 +98,10 @@ def compact(out: int, cap: int) -> None:
         os.close(reading)
     cut = size - len(head) - len(tail)
     notice = f"\n[routinectl: {cut} bytes cut here, output is capped at {cap}]\n".encode()
-    writing = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    writing = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         for part in (head, notice, tail):
             os.write(writing, part)
     finally:
         os.close(writing)
-    os.rename(path + ".new", path)
+    os.rename(path + ".new", path, src_dir_fd=folder, dst_dir_fd=folder)

@@ -21,6 +21,14 @@ _CHUNK = 1 << 18
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return a message as JSON."""
+    return _dumps(message).encode()
+
+
 class Closed(ConnectionError):
     """The other end is gone."""
 
@@ -32,6 +40,7 @@ class Wire:
         self.socket = connection
         self.fds: deque[int] = deque()
         self._buffer = bytearray()
+        self._outgoing = bytearray()
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -39,7 +48,10 @@ class Wire:
 
     def send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
         """Send a message; blocks while the other end is behind. Raises Closed when it is gone."""
-        body = json.dumps(message, separators=(",", ":")).encode()
+        self.send_encoded(encode(message), fds)
+
+    def send_encoded(self, body: bytes, fds: list[int] | None = None) -> None:
+        """Send a message that is JSON already."""
         data = _LENGTH.pack(len(body)) + body
         try:
             if fds:
@@ -50,6 +62,23 @@ class Wire:
                 self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Closed(str(error)) from None
+
+    def post(self, message: dict[str, Any]) -> bool:
+        """Send a message as far as the other end takes it now; return whether `flush` has something left to send."""
+        body = encode(message)
+        self._outgoing += _LENGTH.pack(len(body)) + body
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what is waiting, without waiting; return whether something is left. Raises Closed."""
+        try:
+            while self._outgoing:
+                del self._outgoing[: self.socket.send(self._outgoing, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            return True
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Closed(str(error)) from None
+        return False
 
     def receive(self) -> list[dict[str, Any]]:
         """Return the whole messages that have arrived; waits for the first byte. Raises Closed at the end."""
