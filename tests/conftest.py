@@ -1,0 +1,147 @@
+"""What every test may use: a fresh workspace, the command in an emptied environment, a serve that really runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 30.0
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC",
+        "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120", "NO_COLOR": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null", "USER": "tester", "LOGNAME": "tester",
+    }  # fmt: skip
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self):
+        return json.loads(self.out)["data"]
+
+
+@dataclass
+class Workspace:
+    """A workspace in a temporary folder, and the command that works on it."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None, cwd: Path | None = None) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "routinectl", *words], cwd=cwd or self.root, input=stdin, capture_output=True, text=True,
+            env={**self.env, **(env or {})}, timeout=120, check=False)  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *words: str, **options) -> Result:
+        result = self.run(*words, **options)
+        assert result.code == 0, f"{words}: {result.code}\n{result.out}\n{result.err}"
+        return result
+
+    def define(self, routine_id: str, text: str) -> Path:
+        path = self.root / "routines" / routine_id / "ROUTINE.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def events(self, kind: str | None = None, subject: str | None = None) -> list[dict]:
+        found = []
+        for path in sorted((self.root / ".routinectl/journal").glob("*.jsonl")):
+            for line in path.read_text().splitlines():
+                event = json.loads(line)
+                if kind in (None, event["type"]) and subject in (None, event["subject"]):
+                    found.append(event)
+        return found
+
+    @contextmanager
+    def serving(self, *options: str, env: dict[str, str] | None = None) -> Iterator[Serving]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "routinectl", "serve", *options], cwd=self.root, env={**self.env, **(env or {})},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+        serving = Serving(process)
+        try:
+            serving.wait_for("ready")
+            yield serving
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(timeout=PATIENCE)
+            process.stderr.close()
+
+
+class Serving:
+    """A serve that runs, and what it has said."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self.text = ""
+
+    def wait_for(self, word: str, count: int = 1) -> str:
+        deadline = time.monotonic() + PATIENCE
+        while self.text.count(word) < count:
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self.process.stderr], [], [], max(left, 0))
+            chunk = os.read(self.process.stderr.fileno(), 65536) if ready else b""
+            assert chunk, f"{word!r} was not said; what was said:\n{self.text}"
+            self.text += chunk.decode(errors="replace")
+        return self.text
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=PATIENCE)
+
+
+def until(question, patience: float = PATIENCE):
+    """Wait until a question has an answer, and return it."""
+    deadline = time.monotonic() + patience
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"{question} was never true"
+        select.select([], [], [], 0.02)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    home = tmp_path / "home"
+    home.mkdir()
+    root = tmp_path / "workspace"
+    (root / "routines").mkdir(parents=True)
+    (root / "routinectl.yaml").write_text("schema: 1\ntimezone: UTC\nlimits: {min_interval: 1s}\n")
+    yield Workspace(root, clean_environment(home))
+    stop_keepers(root)
+
+
+def stop_keepers(root: Path) -> None:
+    """End whatever a test left behind in its workspace."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "fd/3").startswith(str(root)) or str(root).encode() in (folder / "environ").read_bytes():
+                if int(folder.name) != os.getpid():
+                    os.kill(int(folder.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            continue
+
+
+ECHO = "triggers: [{{every: {every}}}]\ntimeout: 1m\naction: {{command: [echo, hello]}}\n"
