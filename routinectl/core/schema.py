@@ -130,7 +130,14 @@ def _problems(error: Any, above: Path) -> Iterator[Problem]:
     path: Path = (*above, *error.path)
     where = path_text(path)
     word, value, instance = error.validator, error.validator_value, error.instance
-    if word == "additionalProperties" and isinstance(error.schema.get("properties"), Mapping):
+    if path[-2:-1] == ("secrets",) and word in ("type", "enum"):
+        # Whatever stands there may be the secret itself: it must not be said again.
+        yield Problem(
+            f"{where} must be a reference, not a literal; secrets are never in definitions",
+            path,
+            f"{path[-1]}: {{file: workspace:secrets/token}}",
+        )
+    elif word == "additionalProperties" and isinstance(error.schema.get("properties"), Mapping):
         yield from _unknown_keys(error.schema, instance, path)
     elif word == "anyOf":
         yield from _branch(error, path)

@@ -263,7 +263,9 @@ class Engine:
             for first in range(0, len(entries), BATCH):
                 if self.keeping.wire is None:
                     self.keeping.ensure()
-                self.keeping.spawn(entries[first : first + BATCH], [item.fd for item in locks[first : first + BATCH]], launch.base_environment())
+                self.keeping.spawn(
+                    entries[first : first + BATCH], [item.fd for item in locks[first : first + BATCH]], launch.base_environment()
+                )
         except Closed:
             return
         finally:

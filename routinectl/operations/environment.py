@@ -15,7 +15,9 @@ def of(session: Session, name: str) -> dict[str, str]:
         raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
     prepared = launch.prepare(session.layout, routine, "", {})
     slot = routine.schedule.next_after(session.now) or session.now
-    env = launch.base_environment() | launch.environment(session.layout, routine, prepared, Start(name, slot, "on_time", slot=slot), "RUN", session.now)
+    env = launch.base_environment() | launch.environment(
+        session.layout, routine, prepared, Start(name, slot, "on_time", slot=slot), "RUN", session.now
+    )
     return {key: "***" if key in (routine.action.secrets or {}) else value for key, value in env.items()} | dict.fromkeys(
         routine.action.secrets or {}, "***"
     )
