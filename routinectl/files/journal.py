@@ -63,7 +63,6 @@ class Journal:
         self._fd = -1
         self._inode = 0
         self._lock_fd = -1
-        self._lock_inode = 0
         self._prefix = binascii.hexlify(os.urandom(6)).decode()
         self._count = 0
         self._pending: tuple[int, int, int] | None = None  # a damaged stretch that waits for the next intact line
@@ -121,8 +120,7 @@ class Journal:
             self._cut_torn_line()
             yield events
         finally:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def append(self, events: Sequence[Event], now: datetime) -> None:
         """Append events in one write, inside a transaction. Raises OSError, with nothing appended, when that fails."""
@@ -159,15 +157,17 @@ class Journal:
         return self.offset
 
     def _take_lock(self) -> None:
+        """Take the lock on a descriptor that stays open, so that the inode of a removed lock file cannot come back."""
         path = self.layout.lock("journal")
-        fd = lock.open_file(path)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        inode = os.fstat(fd).st_ino
-        if self._lock_inode == 0:
-            self._lock_inode = inode
-        self._lock_fd = fd
-        if inode != self._lock_inode:
-            os.close(fd)
+        if self._lock_fd < 0:
+            self._lock_fd = lock.open_file(path)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            same = os.stat(path).st_ino == os.fstat(self._lock_fd).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
             raise Swapped(f"the lock file {path} was replaced while in use", "restart serve; never delete .routinectl/locks")
 
     def _read_segment(self, events: list[Event]) -> None:

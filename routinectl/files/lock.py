@@ -1,7 +1,7 @@
 """Locks between processes: flock on a file that is never unlinked.
 
-The kernel drops a lock with the last descriptor, so a dead holder leaves nothing to clean up. Nothing here calls
-LOCK_UN: a lease is shared with the run that inherited its descriptor, and an unlock would take it from both. filelock's
+The kernel drops a lock with the last descriptor, so a dead holder leaves nothing to clean up. Nothing here unlocks:
+a lease is shared with the run that inherited its descriptor, and an unlock would take it from both. filelock's
 `FileLock` on the same path sees these locks, and these see it.
 """
 
