@@ -48,10 +48,10 @@ def start(folder: Path, log: int, runs_folder: int, lock: int) -> None:
             os.unlink(path)
         listener.bind(path)
         listener.listen(64)
-        fds = [listener.fileno(), log, runs_folder]
+        fds = [listener.fileno(), log, runs_folder, lock]
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), *map(str, fds)],
-            pass_fds=[*fds, lock], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True, check=True,
         )  # fmt: skip
     finally:

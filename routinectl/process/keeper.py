@@ -380,9 +380,12 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a keeper: descriptors of the listening socket, the log and the folder of runs come from whoever started it."""
+    """Run a keeper: descriptors of the socket, the log, the folder of runs and the lock come from whoever started it."""
     # Descriptor 3 is where runs find their lease: keep it taken, so that no output is ever opened there.
-    listener_fd, log, runs_folder = (fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 10) for fd in arguments)
+    inherited = [int(fd) for fd in arguments]
+    listener_fd, log, runs_folder, _lock = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 32) for fd in inherited)
+    for fd in inherited:
+        os.close(fd)  # these would go on to every run
     taken = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     if taken != _LEASE_FD:
         os.dup2(taken, _LEASE_FD, inheritable=False)

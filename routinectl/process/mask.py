@@ -29,9 +29,10 @@ def forms(secret: str) -> set[bytes]:
     for shift in range(3):
         whole = base64.b64encode(b"\0" * shift + plain)
         start, end = -(-shift * 8 // 6), len(whole) - (4 if (len(plain) + shift) % 3 else 0)
-        core = whole[start:end]
-        if len(core) >= 6:
-            found |= {core, core.replace(b"+", b"-").replace(b"/", b"_")}
+        # What follows a secret changes its last characters; without anything after it, they are known.
+        for core in (whole[start:end], whole[start:], whole[start:].rstrip(b"=")):
+            if len(core) >= 6:
+                found |= {core, core.replace(b"+", b"-").replace(b"/", b"_")}
     return {form for form in found if len(form) >= 1}
 
 
