@@ -25,14 +25,24 @@ def at(clock: str) -> datetime:
 def stand(doc: dict, created: str, *events: tuple[str, str, dict]) -> Standing:
     """Return the standing of a routine that was created at a time of day, after some more events."""
     standing = Standing("x")
-    standing.fold(Event("routine.created", "x", {"at": to_iso(at(created)), "definition": doc, "fingerprint": "f"}, id="1", time=to_iso(at(created))))
+    standing.fold(
+        Event("routine.created", "x", {"at": to_iso(at(created)), "definition": doc, "fingerprint": "f"}, id="1", time=to_iso(at(created)))
+    )
     for clock, kind, data in events:
         standing.fold(Event(kind, "x", {"at": to_iso(at(clock)), **data}, id="2", time=to_iso(at(clock))))
     return standing
 
 
 def claim(slot: str, run: str = "r1") -> dict:
-    return {"run": run, "slot": to_iso(at(slot)), "due": to_iso(at(slot)), "reason": "on_time", "lease": 0, "timeout": 60.0, "kill_grace": 1.0}
+    return {
+        "run": run,
+        "slot": to_iso(at(slot)),
+        "due": to_iso(at(slot)),
+        "reason": "on_time",
+        "lease": 0,
+        "timeout": 60.0,
+        "kill_grace": 1.0,
+    }
 
 
 def said(wishes) -> list[str]:
@@ -154,7 +164,10 @@ def test_a_one_shot_that_passed_while_disabled_is_missed():
 
 @pytest.mark.parametrize(
     ("reason", "expected"),
-    [("edited", ["missed 09:00 edited", "missed 2 until 11:30 edited"]), ("deleted", ["missed 09:00 deleted", "missed 2 until 11:30 deleted"])],
+    [
+        ("edited", ["missed 09:00 edited", "missed 2 until 11:30 edited"]),
+        ("deleted", ["missed 09:00 deleted", "missed 2 until 11:30 deleted"]),
+    ],
 )
 def test_the_end_of_a_schedule_answers_everything_open(reason, expected):
     standing = stand(HOURLY, "08:30:00", ("09:30:00", "slot.held", {"slot": f"{DAY}09:00:00Z", "reason": "review"}))
@@ -213,10 +226,10 @@ def test_an_edit_of_the_schedule_moves_the_mark_and_another_edit_does_not():
 
 
 def test_verdicts_outlive_a_deletion():
-    standing = stand(HOURLY, "08:30:00", RUNNING, ("09:10:00", "run.ended", {"run": "r1", "outcome": "failed"}), ("09:20:00", "routine.deleted", {}))
+    standing = stand(
+        HOURLY, "08:30:00", RUNNING, ("09:10:00", "run.ended", {"run": "r1", "outcome": "failed"}), ("09:20:00", "routine.deleted", {})
+    )
     standing.fold(Event("routine.created", "x", {"at": "2026-03-02T08:00:00Z", "definition": HOURLY, "fingerprint": "f"}, id="9"))
 
     assert standing.mark == at("09:20:00")
     assert (standing.run_count, standing.failures) == (0, 0)
-
-

@@ -61,7 +61,9 @@ def test_all_faults_of_a_file_are_told_at_once_in_the_order_of_the_file():
         pytest.param("a: 10:30", {"a": "10:30"}, id="a time of day is text"),
         pytest.param("a: on\nb: yes\nc: no\nd: off", {"a": "on", "b": "yes", "c": "no", "d": "off"}, id="on and yes are text"),
         pytest.param("a: true\nb: False\nc: null\nd: ~\ne:", {"a": True, "b": False, "c": None, "d": None, "e": None}, id="the core words"),
-        pytest.param("a: 0o17\nb: 0x1f\nc: 017\nd: 1e3\ne: -1", {"a": 15, "b": 31, "c": 17, "d": 1000.0, "e": -1}, id="numbers of YAML 1.2"),
+        pytest.param(
+            "a: 0o17\nb: 0x1f\nc: 017\nd: 1e3\ne: -1", {"a": 15, "b": 31, "c": 17, "d": 1000.0, "e": -1}, id="numbers of YAML 1.2"
+        ),
         pytest.param("a: 2026-01-01\nb: 1_000", {"a": "2026-01-01", "b": "1_000"}, id="dates and underscores are text"),
         pytest.param("a: '5'\nb: \"true\"", {"a": "5", "b": "true"}, id="quoted is text"),
         pytest.param('{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}, id="JSON is YAML"),

@@ -124,7 +124,11 @@ def test_an_output_that_exists_is_never_overwritten(kept):
 
 @pytest.mark.parametrize(
     ("argv", "entry", "words"),
-    [(["/no/such/program"], {}, "No such file"), (["/etc/passwd"], {}, "Permission denied"), (["/bin/true"], {"cwd": "/no/folder"}, "/no/folder")],
+    [
+        (["/no/such/program"], {}, "No such file"),
+        (["/etc/passwd"], {}, "Permission denied"),
+        (["/bin/true"], {"cwd": "/no/folder"}, "/no/folder"),
+    ],
     ids=["no program", "not executable", "no folder"],
 )
 def test_what_cannot_start_is_told(kept, argv, entry, words):

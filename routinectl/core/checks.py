@@ -21,24 +21,29 @@ from routinectl.core.schedule.zone import Zone
 from routinectl.core.units import format_duration, parse_duration, parse_size
 from routinectl.errors import ScheduleError
 
+
+def _always(value: Any) -> bool:
+    return True
+
+
 _OTHER_TRIGGERS = ("webhook", "message", "file", "after")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("quiet_hours",): lambda value: True,
-    ("dedup_window",): lambda value: True,
+    ("quiet_hours",): _always,
+    ("dedup_window",): _always,
     ("retry",): lambda value: value.get("attempts", 1) != 1,
     ("idempotent",): bool,
-    ("pause_after_failures",): lambda value: True,
-    ("calendar",): lambda value: True,
-    ("expect",): lambda value: True,
-    ("sla",): lambda value: True,
-    ("pool",): lambda value: True,
+    ("pause_after_failures",): _always,
+    ("calendar",): _always,
+    ("expect",): _always,
+    ("sla",): _always,
+    ("pool",): _always,
     ("priority",): lambda value: value != "normal",
     ("approval",): lambda value: (value.get("when") if isinstance(value, Mapping) else value) != "none",
-    ("notify",): lambda value: True,
+    ("notify",): _always,
     ("concurrency", "policy"): lambda value: value in ("queue_one", "replace"),
-    ("action", "prompt"): lambda value: True,
-    ("action", "agent"): lambda value: True,
-    ("action", "output"): lambda value: True,
+    ("action", "prompt"): _always,
+    ("action", "agent"): _always,
+    ("action", "output"): _always,
     ("action", "overwrite"): bool,
     ("permissions", "level"): lambda value: value != "full",
     ("permissions", "read"): bool,
@@ -46,12 +51,13 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("permissions", "tools"): bool,
     ("permissions", "network"): lambda value: value is False,
     ("permissions", "external"): lambda value: value == "suggest",
-    ("budget", "tokens"): lambda value: True,
-    ("budget", "cost_usd"): lambda value: True,
-    ("budget", "cpu"): lambda value: True,
-    ("budget", "memory"): lambda value: True,
-    ("budget", "per_day"): lambda value: True,
+    ("budget", "tokens"): _always,
+    ("budget", "cost_usd"): _always,
+    ("budget", "cpu"): _always,
+    ("budget", "memory"): _always,
+    ("budget", "per_day"): _always,
 }
+REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always) | {("triggers", kind) for kind in _OTHER_TRIGGERS}
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("jitter",): (timedelta(), timedelta(days=1)),
     ("cooldown",): (timedelta(), timedelta(days=366)),

@@ -1,0 +1,90 @@
+"""Documents that cannot rot: the tour of the README runs as it stands, man pages are fresh, every command is documented."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, clean_environment, stop_keepers, until
+
+from routinectl.cli.main import command_of
+from routinectl.cli.registry import COMMANDS
+
+README = (ROOT / "README.md").read_text()
+TOUR = re.findall(r"<!-- (tour[^>]*) -->\n```sh\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_tour_of_the_readme_runs_as_it_stands(tmp_path):
+    env = clean_environment(tmp_path)
+    place = tmp_path
+    serve = None
+    said = ""
+    try:
+        for kind, block in TOUR:
+            if kind == "tour: serve":
+                serve = subprocess.Popen(["bash", "-ec", block], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                until(lambda: (tmp_path / "my-workspace/.routinectl/runs/soon").exists() and any((tmp_path / "my-workspace/.routinectl/runs/soon").glob("*/out")))
+                continue
+            done = subprocess.run(["bash", "-exc", block], cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False)
+            said += done.stdout + done.stderr
+            assert done.returncode == 0, said
+            place = tmp_path / "my-workspace"
+    finally:
+        if serve is not None:
+            serve.terminate()
+            serve.communicate(timeout=30)
+        stop_keepers(tmp_path)
+
+    for words in ("at 09:00, Monday to Friday", "succeeded", "hello from a routine", "at 09:30, Monday to Friday", "a holiday", "somebody asked for it by hand",
+                  "for the slot", "it was due and nothing stood in its way", "ExecStart=", "Removed soon"):  # fmt: skip
+        assert words in said, words
+
+
+def test_the_readme_names_two_commands_that_do_all_the_set_up():
+    assert "make run" in README
+    assert "make test" in README
+
+
+def test_the_example_definitions_of_the_readme_are_good(tmp_path):
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        done = subprocess.run([sys.executable, "-m", "routinectl", "validate", str(path)], cwd=ROOT, env=clean_environment(tmp_path), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_man_pages_are_fresh():
+    done = subprocess.run([sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True, cwd=ROOT, env={**clean_environment(ROOT)}, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_man_pages_are_clean_under_mandoc():
+    pages = sorted(map(str, (ROOT / "man").glob("*/*")))
+    done = subprocess.run(["mandoc", "-Tlint", *pages], capture_output=True, text=True, check=False)
+
+    assert len(pages) == 4
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+def test_every_command_has_help_with_examples_and_a_place_in_the_manual(name):
+    command = command_of(name)
+    assert "Examples:" in command.help
+    assert f"routinectl {name}" in command.help.partition("Examples:")[2]
+    manual = (ROOT / "man/man1/routinectl.1").read_text()
+    assert f'.SS "{name}"'.replace("-", "\\-") in manual
+    for inner in getattr(command, "commands", {"": command}).values():
+        for parameter in inner.params:
+            assert parameter.name == "help" or parameter.help, (name, parameter.name)
+            for option in parameter.opts if parameter.opts[0].startswith("--") else ():
+                assert option.replace("-", "\\-") in manual, (name, option)
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
