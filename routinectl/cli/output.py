@@ -76,6 +76,11 @@ def instant(text: str | None, zone: str = "UTC", now: datetime | None = None) ->
     return f"{shown} {name}" + (f" ({distance(moment, now)})" if now else "")
 
 
+def with_zone(words: str, zone: str) -> str:
+    """Return a schedule in words with its zone, once."""
+    return words if f"({zone})" in words else f"{words} ({zone})"
+
+
 def distance(moment: datetime, now: datetime) -> str:
     """Return how far an instant is from now, in words: `in 3h`, `2d ago`."""
     seconds = (moment - now).total_seconds()

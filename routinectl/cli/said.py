@@ -17,7 +17,7 @@ def understood(routine: Routine, now: datetime) -> None:
     if not routine.schedule:
         output.say("  runs by hand only: routinectl run-now " + routine.id)
         return
-    output.say(f"  {describe(routine.schedule)} ({routine.zone.name})")
+    output.say(f"  {output.with_zone(describe(routine.schedule), routine.zone.name)}")
     if not routine.enabled:
         output.say(f"  disabled: routinectl enable {routine.id}")
         return

@@ -30,7 +30,7 @@ def command(
         zone = found["timezone"]
         output.write(f"{found['id']}  {output.word(found['status'])}" + (f"  ({output.safe(found['reason'])})" if found["reason"] else ""))
         for label, text in (
-            ("name", found["name"]), ("file", found["file"]), ("when", f"{found['words']} ({zone})" if zone else ""),
+            ("name", found["name"]), ("file", found["file"]), ("when", output.with_zone(found["words"], zone) if zone else ""),
             ("jitter", f"{found['jitter_seconds']}s later, always" if found["jitter_seconds"] else ""),
             ("runs", f"{found['run_count']}, {found['consecutive_failures']} failed in a row"),
             ("last", f"{found['last_outcome']} {output.instant(found['last_run_at'], zone, session.now)}" if found["last_run_at"] else ""),
