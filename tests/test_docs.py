@@ -25,8 +25,20 @@ def test_the_tour_of_the_readme_runs_as_it_stands(tmp_path):
     try:
         for kind, block in TOUR:
             if kind == "tour: serve":
-                serve = subprocess.Popen(["bash", "-ec", block], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                until(lambda: (tmp_path / "my-workspace/.routinectl/runs/soon").exists() and any((tmp_path / "my-workspace/.routinectl/runs/soon").glob("*/out")))
+                serve = subprocess.Popen(
+                    ["bash", "-ec", block],
+                    cwd=tmp_path,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                until(
+                    lambda: (
+                        (tmp_path / "my-workspace/.routinectl/runs/soon").exists()
+                        and any((tmp_path / "my-workspace/.routinectl/runs/soon").glob("*/out"))
+                    )
+                )
                 continue
             done = subprocess.run(["bash", "-exc", block], cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False)
             said += done.stdout + done.stderr
@@ -52,12 +64,26 @@ def test_the_example_definitions_of_the_readme_are_good(tmp_path):
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block)
-        done = subprocess.run([sys.executable, "-m", "routinectl", "validate", str(path)], cwd=ROOT, env=clean_environment(tmp_path), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "routinectl", "validate", str(path)],
+            cwd=ROOT,
+            env=clean_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
 
 def test_man_pages_are_fresh():
-    done = subprocess.run([sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True, cwd=ROOT, env={**clean_environment(ROOT)}, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**clean_environment(ROOT)},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 

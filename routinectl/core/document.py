@@ -55,6 +55,15 @@ def places(raw: bytes) -> Marks:
     return marks
 
 
+def spans(raw: bytes) -> dict[Path, tuple[int, int, int]]:
+    """Return where every plain or quoted scalar value stands: first and last character, and the line of its key, from 0."""
+    spans: dict[Path, tuple[int, int, int]] = {}
+    builder = _Builder({})
+    builder.spans = spans
+    builder.build(yaml.parse(_decode(raw, ""), Loader=_LOADER))
+    return spans
+
+
 def locate(problem: Problem, marks: Marks, file: str) -> Problem:
     """Return the problem with file, line and column: of its path, or of the nearest path above that has a place."""
     path = problem.path
@@ -151,6 +160,7 @@ class _Builder:
         self.stack: list[tuple[Any, Path]] = []
         self.key: Any = _ABSENT
         self.keys: list[Any] = []
+        self.spans: dict[Path, tuple[int, int, int]] | None = None
 
     def build(self, events: Iterator[Any]) -> Any:
         root: Any = _ABSENT
@@ -221,5 +231,7 @@ class _Builder:
             return path
         container[self.key] = value
         here = (*path, self.key)
+        if self.spans is not None and self.marks is not None and isinstance(event, yaml.ScalarEvent) and event.style not in ("|", ">"):
+            self.spans[here] = (event.start_mark.index, event.end_mark.index, self.marks[here][0] - 1)
         self.key = _ABSENT
         return here

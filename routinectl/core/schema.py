@@ -235,7 +235,7 @@ def _say(word: str, wanted: Any, value: Any, where: str, schema: Schema) -> str:
 
 
 def _hint(schema: Schema, where: str) -> str:
-    if "enum" in schema or not schema.get("examples"):
+    if not schema.get("examples"):
         return ""
     key = where.rpartition(".")[2].partition("[")[0]
     return f"{key}: {_flow(schema['examples'][0])}" if key else ""

@@ -1,7 +1,8 @@
 """Changing a definition without losing what a person wrote: comments, quotes, order and indentation stay.
 
-ruamel.yaml keeps them; that only the asked key changed is verified after the change, on the plain data of both texts,
-and a change that cannot be proven is refused. filelock keeps two editing commands apart (it costs too much to be used
+A scalar that is there is replaced in place, character for character, and a new one is appended; for anything larger
+ruamel.yaml keeps what people wrote. That only the asked key changed is verified after the change, on the plain data of
+both texts, and a change that cannot be proven is refused. filelock keeps two editing commands apart (it costs too much to be used
 on the fire path, and no more than that).
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import copy
 import io
+import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +50,43 @@ def change(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
     Raises UsageError when a path leads through something that is no mapping or list, RoutinectlError when nothing but
     a rewrite of the file could do it.
     """
+    wanted = copy.deepcopy(document.read(raw))
+    for path, value in changes.items():
+        _put(wanted, path, value)
+    for way in (_spliced, _rewritten):
+        changed = way(raw, changes)
+        if changed is not None and document.read(changed) == wanted:
+            return changed
+    names = ", ".join(path_text(path) for path in changes)
+    raise RoutinectlError(f"{names} cannot be changed here without touching something else", "change it in the file, with an editor")
+
+
+def _spliced(raw: bytes, changes: Mapping[Path_, Any]) -> bytes | None:
+    """Return the text with scalars replaced in place, or appended at the top level; None where that cannot say it."""
+    text = raw.decode()
+    for path, value in changes.items():
+        spans = document.spans(text.encode())
+        span = spans.get(path)
+        if value is REMOVE or isinstance(value, (dict, list)) or (isinstance(value, str) and "\n" in value):
+            return None
+        if span is not None:
+            text = text[: span[0]] + _scalar_text(value) + text[span[1] :]
+        elif len(path) == 1 and not text.lstrip().startswith("{"):
+            joint = "" if not text or text.endswith("\n") else "\n"
+            text += f"{joint}{path[0]}: {_scalar_text(value)}\n"
+        else:
+            return None
+    return text.encode()
+
+
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False) if _needs_quotes(value) else value
+    return json.dumps(value)
+
+
+def _rewritten(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
+    """Return the text as ruamel.yaml writes it after the change: comments and quotes stay, spacing may not."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -55,17 +95,11 @@ def change(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
     text = raw.decode()
     _indentation(yaml, text)
     tree = yaml.load(text)
-    wanted = copy.deepcopy(document.read(raw))
     for path, value in changes.items():
         _put(tree, path, _styled(value))
-        _put(wanted, path, value)
     buffer = io.StringIO()
     yaml.dump(tree, buffer)
-    changed = buffer.getvalue().encode()
-    if document.read(changed) != wanted:
-        names = ", ".join(path_text(path) for path in changes)
-        raise RoutinectlError(f"{names} cannot be changed here without touching something else", "change it in the file, with an editor")
-    return changed
+    return buffer.getvalue().encode()
 
 
 def dump(doc: Mapping[str, Any], *, head: str = "", notes: Mapping[str, str] | None = None) -> bytes:
@@ -151,6 +185,13 @@ def _styled(value: Any) -> Any:
     return value
 
 
+_OLD_WORDS = frozenset({"on", "off", "yes", "no", "y", "n", "true", "false", "null", "~"})
+_LIKE_A_NUMBER = re.compile(r"[-+.0-9][-+.:_0-9eTZ ]*")
+
+
 def _needs_quotes(text: str) -> bool:
-    return not text or text[0] in "0123456789+-.*&!@`%|>\"'{}[],#?~" or ":" in text or "#" in text or text.lower() in (
-        "on", "off", "yes", "no", "y", "n", "true", "false", "null")  # fmt: skip
+    """Say whether a YAML reader, of 1.1 or 1.2, could take a plain text for something else."""
+    if not text or text != text.strip() or text[0] in "&*!@`%|>\"'{}[],#?:~" or text.lower() in _OLD_WORDS:
+        return True
+    return ": " in text or " #" in text or text.endswith(":") or text.startswith("- ") or any(letter in text for letter in ",[]{}") or (
+        _LIKE_A_NUMBER.fullmatch(text) is not None or not text.isprintable())  # fmt: skip

@@ -24,8 +24,7 @@ def set_enabled(session: Session, routine_id: str, enabled: bool) -> bool:
     """Write `enabled` into the definition; return whether that changed anything."""
     if session.standing(routine_id).enabled == enabled and session.routine(routine_id) is not None:
         return False
-    value = editing.REMOVE if enabled else False
-    written = write.edit(session, routine_id, {("enabled",): value})
+    written = write.edit(session, routine_id, {("enabled",): enabled})
     return written.changed
 
 

@@ -76,7 +76,9 @@ def _routine(name: str, after: str | None, count: int | None) -> dict[str, Any]:
 
 def _people(found: dict[str, Any], defaults: Defaults) -> None:
     meaning = found.get("cron") or (f"every {found['seconds']} seconds" if "seconds" in found else found.get("at", ""))
-    output.write(output.with_zone(found["describe"], found["timezone"]) + (f"    = {meaning}" if meaning and meaning != found["describe"] else ""))
+    output.write(
+        output.with_zone(found["describe"], found["timezone"]) + (f"    = {meaning}" if meaning and meaning != found["describe"] else "")
+    )
     for fire in found["next"]:
         output.write(f"  {output.instant(to_iso(from_iso(fire)), found['timezone'], defaults.now)}")
     if not found["next"]:

@@ -116,7 +116,7 @@ def _payload(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        raw = sys.stdin.read() if text == "-" else text if text.lstrip().startswith("{") else Path(text).read_text()
+        raw = sys.stdin.read() if text == "-" else text if text.lstrip()[:1] in "{[" else Path(text).read_text()
         value = json.loads(raw)
     except ValueError as error:
         raise UsageError(f"the payload is not JSON: {error}", '--payload \'{"key": "value"}\'') from None
