@@ -14,9 +14,11 @@ def candidates(words: list[str]) -> list[str]:
     *before, last = words or [""]
     if before and before[-1] in ("-w", "--workspace"):
         return []
-    command = next((word for word in before if word in BY_NAME), None)
+    command = _command(before)
     if command is None:
         return [item.name for item in COMMANDS if item.name.startswith(last)]
+    if command not in BY_NAME:
+        return []
     if last.startswith("-"):
         return [option for option in _options(command) if option.startswith(last)]
     if command in _SUBCOMMANDS and before[-1] == command:
@@ -27,6 +29,17 @@ def candidates(words: list[str]) -> list[str]:
             return [run for run in _runs(before[-1]) if run.startswith(last)]
         return [name for name in _ids() if name.startswith(last)]
     return []
+
+
+def _command(words: list[str]) -> str | None:
+    """Return the first word that is neither a global option nor its value."""
+    rest = iter(words)
+    for word in rest:
+        if word in ("-w", "--workspace"):
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _options(command: str) -> list[str]:

@@ -231,7 +231,8 @@ class _Builder:
             return path
         container[self.key] = value
         here = (*path, self.key)
-        if self.spans is not None and self.marks is not None and isinstance(event, yaml.ScalarEvent) and event.style not in ("|", ">"):
+        kind: Any = type(event)
+        if self.spans is not None and self.marks is not None and kind is yaml.ScalarEvent and event.style not in ("|", ">"):
             self.spans[here] = (event.start_mark.index, event.end_mark.index, self.marks[here][0] - 1)
         self.key = _ABSENT
         return here

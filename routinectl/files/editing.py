@@ -193,5 +193,5 @@ def _needs_quotes(text: str) -> bool:
     """Say whether a YAML reader, of 1.1 or 1.2, could take a plain text for something else."""
     if not text or text != text.strip() or text[0] in "&*!@`%|>\"'{}[],#?:~" or text.lower() in _OLD_WORDS:
         return True
-    return ": " in text or " #" in text or text.endswith(":") or text.startswith("- ") or any(letter in text for letter in ",[]{}") or (
+    return ": " in text or " #" in text or text.endswith(":") or text.startswith("- ") or any(letter in text for letter in ",[]{}*") or (
         _LIKE_A_NUMBER.fullmatch(text) is not None or not text.isprintable())  # fmt: skip

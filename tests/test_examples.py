@@ -1,0 +1,138 @@
+"""The examples do something real: every one is loaded, previewed, and run on real input."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import sqlite3
+import subprocess
+import threading
+
+import pytest
+from conftest import ROOT
+
+EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/ROUTINE.yaml"))
+
+
+@pytest.fixture
+def stocked(workspace):
+    """A workspace with all examples in it, and the data they work on."""
+    for name in EXAMPLES:
+        shutil.copytree(ROOT / "examples" / name, workspace.root / "routines" / name)
+    data = workspace.root / "data"
+    data.mkdir()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(data / "repository")]
+    subprocess.run(["git", "init", "-q", str(data / "repository")], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    with sqlite3.connect(data / "app.db") as database:
+        database.execute("create table t (a)")
+        database.execute("insert into t values ('kept')")
+    database.close()
+    (data / "app.log").write_text("10:00 INFO a\n10:01 ERROR b\n10:02 INFO c\n")
+    (data / "sales.csv").write_text("apples,1.50\npears,2\napples,2.50\n")
+    (data / "certificates").mkdir()
+    return workspace
+
+
+def run(workspace, name: str) -> dict:
+    return workspace.run("run-now", name, "--wait", "--json").data["line"]
+
+
+def test_there_are_eight_and_all_are_good(stocked):
+    assert len(EXAMPLES) >= 8
+    stocked.ok("validate")
+    for name in EXAMPLES:
+        assert stocked.ok("preview", name, "--json").data["next"]
+
+
+def test_backup_git_makes_bundles_and_prunes(stocked):
+    stocked.ok("edit", "backup-git", "--set", "action.env.KEEP='1'")
+    first, second = run(stocked, "backup-git"), None
+    (bundle,) = (stocked.root / "data/backups").glob("*.bundle")
+    assert first["outcome"] == "succeeded"
+    bundle.rename(bundle.with_name("repository-20000101T000000Z.bundle"))
+    second = run(stocked, "backup-git")
+
+    assert "1 kept" in second["message"]
+    subprocess.run(
+        ["git", "bundle", "verify", "-q", str(next((stocked.root / "data/backups").glob("*.bundle")))],
+        cwd=stocked.root / "data/repository",
+        check=True,
+    )
+
+
+def test_disk_space_is_quiet_when_fine_and_fails_when_full(stocked):
+    stocked.ok("edit", "disk-space", "--set", "action.env.LIMIT='100'")
+    assert run(stocked, "disk-space")["outcome"] == "quiet"
+    stocked.ok("edit", "disk-space", "--set", "action.env.LIMIT='0'")
+    line = run(stocked, "disk-space")
+
+    assert (line["outcome"], line["exit_code"]) == ("failed", 1)
+    assert "% full" in line["message"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_certificate_expiry_names_the_one_that_ends(stocked):
+    folder = stocked.root / "data/certificates"
+    for name, days in (("good", "365"), ("bad", "5")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-days", days, "-keyout", "/dev/null",
+                        "-out", str(folder / f"{name}.pem")], check=True, capture_output=True)  # fmt: skip
+    assert "bad.pem ends on" in run(stocked, "certificate-expiry")["message"]
+    (folder / "bad.pem").unlink()
+    assert run(stocked, "certificate-expiry")["message"] == "1 certificates are good for 21 days and more"
+
+
+def test_git_mirror_clones_and_then_updates(stocked):
+    assert run(stocked, "git-mirror")["outcome"] == "succeeded"
+    assert "1 refs" in run(stocked, "git-mirror")["message"]
+
+
+def test_log_digest_counts_what_is_new(stocked):
+    assert run(stocked, "log-digest")["message"] == "2 info, 1 error"
+    assert run(stocked, "log-digest")["message"] == "no new lines"
+
+
+def test_sqlite_dump_is_text_that_makes_the_database_again(stocked):
+    assert run(stocked, "sqlite-dump")["outcome"] == "succeeded"
+    assert "INSERT INTO \"t\" VALUES('kept');" in (stocked.root / "data/app.sql").read_text()
+
+
+def test_weekly_report_is_written(stocked):
+    assert run(stocked, "weekly-report")["message"] == "2 rows, 6.00 in total"
+    assert "| apples | 4.00 |" in (stocked.root / "routines/weekly-report/report.md").read_text()
+
+
+def test_web_watch_is_quiet_until_the_page_changes(stocked):
+    page = [b"first"]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page[0])
+
+        def log_message(self, *_):
+            return
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stocked.ok("edit", "web-watch", "--set", f"action.env.URL=http://127.0.0.1:{server.server_port}/")
+    try:
+        seen = [run(stocked, "web-watch")]
+        seen.append(run(stocked, "web-watch"))
+        page[0] = b"second"
+        seen.append(run(stocked, "web-watch"))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert [line["outcome"] for line in seen] == ["succeeded", "quiet", "succeeded"]
+    assert "seen for the first time" in seen[0]["message"]
+    assert seen[2]["message"].endswith("changed")
+
+
+def test_the_workspace_of_make_run_is_good(workspace):
+    shutil.copytree(ROOT / "examples/workspace", workspace.root, dirs_exist_ok=True)
+    workspace.ok("validate")
+    with workspace.serving() as serving:
+        serving.wait_for("succeeded", 2)

@@ -1,0 +1,202 @@
+"""Taking over and handing on: crontabs, bundles, IronClaw, systemd."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from conftest import Workspace, clean_environment
+
+CRONTAB = """\
+# what the machine does at night
+SHELL=/bin/bash
+PATH = "/usr/local/bin:/usr/bin:/bin"
+MAILTO=root@example.org
+NAME='two words'
+
+# Nightly backup
+30 2 * * *  /usr/local/bin/backup.sh --full > /dev/null 2>&1
+@Daily cd /srv && ./report
+*/7 0-3 1,15 JAN-MAR MON-FRI logger "every 7"
+CRON_TZ=America/New_York
+0 9 * * 7 mail -s 100\\% someone%first line%second line
+@reboot /usr/bin/start
+61 * * * * never
+not a line
+"""
+
+
+def test_a_crontab_becomes_routines_that_fire_alike(workspace):
+    result = workspace.run("import", "crontab", "-", "--json", stdin=CRONTAB)
+    taken = {item["id"]: item for item in result.data["taken"]}
+    notes = {item["line"]: item["text"] for item in result.data["notes"]}
+
+    assert result.code == 1
+    assert list(taken) == ["backup", "report", "logger", "mail"]
+    assert all(item["agrees"] and len(item["next"]) == 5 for item in taken.values())
+    assert sorted(notes) == [13, 14, 15]
+    assert "@reboot has no instant" in notes[13]
+    assert "outside 0-59" in notes[14]
+    assert "nothing is mailed" in taken["backup"]["remarks"][0]
+    shown = workspace.ok("show", "mail", "--json").data["definition"]
+    assert shown["timezone"] == "America/New_York"
+    assert shown["action"]["shell"] == "/bin/bash"
+    assert shown["action"]["env"] == {"PATH": "/usr/local/bin:/usr/bin:/bin", "NAME": "two words"}
+    assert shown["action"]["command"] == "{ mail -s 100% someone\n} <<'END_OF_INPUT'\nfirst line\nsecond line\nEND_OF_INPUT\n"
+    assert workspace.ok("show", "backup", "--json").data["name"] == "Nightly backup"
+
+
+def test_percent_signs_become_standard_input(workspace):
+    workspace.ok("import", "crontab", "-", stdin="0 9 * * * cat - %one%two \\% three\n")
+    workspace.ok("run-now", "cat", "--wait")
+
+    assert workspace.ok("logs", "cat").out == "one\ntwo % three\n"
+
+
+def test_a_system_crontab_has_a_user(workspace):
+    result = workspace.ok("import", "crontab", "-", "--system", "--json", stdin="17 * * * * root cd / && run-parts /etc/cron.hourly\n")
+    (item,) = result.data["taken"]
+
+    assert item["id"] == "run-parts"
+    assert "it ran as root" in item["remarks"][0]
+    assert workspace.ok("show", "run-parts", "--json").data["definition"]["action"]["command"] == "cd / && run-parts /etc/cron.hourly"
+
+
+def test_a_dry_run_writes_nothing(workspace):
+    workspace.ok("import", "crontab", "-", "--dry-run", stdin="0 9 * * * id\n")
+    assert not list((workspace.root / "routines").iterdir())
+
+
+def test_imported_twice_the_ids_differ(workspace):
+    for _ in range(2):
+        workspace.ok("import", "crontab", "-", stdin="0 9 * * * id\n")
+    assert [row["id"] for row in workspace.ok("list", "--json").data] == ["id", "id-2"]
+
+
+@pytest.mark.skipif(shutil.which("crontab") is None, reason="cron is not installed")
+def test_a_real_crontab_is_read_by_itself(workspace):
+    before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    subprocess.run(["crontab", "-"], input="5 4 * * sun id\n", text=True, check=True)
+    try:
+        workspace.ok("import", "crontab", env={"PATH": "/usr/bin:/bin"})
+    finally:
+        subprocess.run(["crontab", "-"], input=before.stdout, text=True, check=True)
+
+    assert workspace.ok("preview", "id", "--json").data["describe"] == "at 04:05, on Sunday"
+
+
+def test_a_bundle_lands_disabled_under_a_free_id(workspace, tmp_path):
+    workspace.define("x", "# mine\nname: X\ntriggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: [./run.sh]}\n")
+    script = workspace.root / "routines/x/run.sh"
+    script.write_text("#!/bin/sh\necho carried\n")
+    script.chmod(0o755)
+    bundle = workspace.ok("export", "x", "--format", "bundle").out
+    other = Workspace(tmp_path, clean_environment(tmp_path))
+    other.ok("init", "other", "--no-git")
+    other.root = tmp_path / "other"
+    for _ in range(2):
+        other.ok("import", "bundle", "-", stdin=bundle)
+
+    rows = {row["id"]: row["status"] for row in other.ok("list", "--json").data}
+    assert rows == {"x": "disabled", "x-2": "disabled"}
+    assert (other.root / "routines/x/ROUTINE.yaml").read_text().startswith("# mine\n")
+    other.ok("run-now", "x-2", "--wait")
+    assert other.ok("logs", "x-2").out == "carried\n"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [("nonsense", "no bundle"), ('{"routines": []}', "no bundle"), ('{"routinectl": "bundle", "routines": [{"id": "x", "files": {}}]}', "no ROUTINE.yaml"),
+     ('{"routinectl": "bundle", "routines": [{"id": "x", "files": {"ROUTINE.yaml": {"text": "action: {command: [id]}"}, "../../evil": {"text": "x"}}}]}', "leaves the routine")],
+)  # fmt: skip
+def test_a_bad_bundle_is_refused(workspace, bundle, said):
+    result = workspace.run("import", "bundle", "-", stdin=bundle)
+
+    assert (result.code, said in result.err) == (2, True), result.err
+    assert not (workspace.root / "evil").exists()
+
+
+def test_ironclaw_routines_are_written_and_what_is_not_in_force_is_named(workspace):
+    routines = [
+        {"name": "Morning", "trigger": {"cron": {"schedule": "0 0 9 * * MON-FRI *", "timezone": "Europe/Berlin"}},
+         "action": {"lightweight": {"prompt": "Look.", "context_paths": ["a"], "max_tokens": 100}},
+         "guardrails": {"cooldown": {"secs": 300, "nanos": 0}, "max_concurrent": 2}, "notify": {"channel": "signal", "on_failure": True}},
+        {"name": "By hand", "trigger": "manual", "action": {"type": "full_job", "title": "T", "description": "do it"}},
+        {"name": "odd"},
+    ]  # fmt: skip
+    result = workspace.run("import", "ironclaw", "-", "--json", stdin=json.dumps(routines))
+    first, second = result.data["taken"]
+    text = (workspace.root / "routines/morning/ROUTINE.yaml").read_text()
+
+    assert (first["id"], second["id"], len(result.data["notes"])) == ("morning", "by-hand", 1)
+    assert '- cron: "0 9 * * MON-FRI"' in text
+    assert "enabled: false" in text
+    assert "cooldown: 5m" in text
+    assert any("'action.prompt' is not in force" in remark for remark in first["remarks"])
+
+
+def test_export_to_a_crontab_and_back(workspace):
+    workspace.define(
+        "x",
+        "name: X\ntimezone: Europe/Berlin\ntriggers: [{cron: '30 9 * * 1-5'}, {every: 15m}, {every: 7m}]\ntimeout: 1m\naction: {command: [echo, 'a b', '50%'], env: {A: 'x y'}}\n",
+    )
+    text = workspace.ok("export", "x", "--format", "crontab").out
+
+    assert "CRON_TZ=Europe/Berlin" in text
+    assert f"30 9 * * 1-5 cd {workspace.root}/routines/x && A='x y' echo 'a b' 50\\%" in text
+    assert "*/15 * * * * cd" in text
+    assert "# cron cannot say: every 7m" in text
+
+
+def test_export_to_systemd_says_the_same_instants(workspace):
+    workspace.define(
+        "x",
+        "name: X\ntimezone: Europe/Berlin\ntriggers: [{cron: '30 9 1,15 * *'}, {cron: '0 8 13 * FRI'}]\ntimeout: 90s\naction: {command: [echo, hi]}\n",
+    )
+    text = workspace.ok("export", "x", "--format", "systemd").out
+
+    assert "OnCalendar=*-*-01,15 09:30:00 Europe/Berlin" in text
+    assert "OnCalendar=Fri *-*-* 08:00:00 Europe/Berlin" in text
+    assert "OnCalendar=*-*-13 08:00:00 Europe/Berlin" in text
+    assert "TimeoutStartSec=90" in text
+    if shutil.which("systemd-analyze"):
+        for line in text.splitlines():
+            if line.startswith("OnCalendar="):
+                subprocess.run(["systemd-analyze", "calendar", line.partition("=")[2]], check=True, capture_output=True)
+
+
+class TestService:
+    @pytest.mark.parametrize("system", [[], ["--system"]], ids=["user", "system"])
+    def test_the_unit_is_well_formed_and_hardened(self, workspace, tmp_path, system):
+        text = workspace.ok("service", "print", *system).out
+        path = tmp_path / "routinectl-test.service"
+        path.write_text(text)
+
+        assert "KillMode=process" in text
+        assert f"-w {workspace.root} serve" in text
+        if shutil.which("systemd-analyze"):
+            verified = subprocess.run(
+                ["systemd-analyze", "verify", "--man=no", *([] if system else ["--user"]), str(path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "routinectl-test.service" not in verified.stderr, verified.stderr
+            security = subprocess.run(
+                ["systemd-analyze", "security", "--offline=true", str(path)], capture_output=True, text=True, check=False
+            )
+            exposure = float(security.stdout.rstrip().splitlines()[-1].split(":")[-1].split()[0])
+            assert exposure < (5 if system else 9), security.stdout[-200:]
+
+    def test_without_systemd_install_says_what_to_do_instead(self, workspace):
+        result = workspace.run("service", "install", env={"PATH": "/nowhere"})
+
+        assert result.code == 1
+        assert "systemd does not answer here" in result.err
+        assert "serve --once" in result.err
+        assert workspace.run("service", "status").code == 1
+
+    def test_dry_run_writes_nothing(self, workspace):
+        assert "would write" in workspace.ok("service", "install", "--dry-run").err
