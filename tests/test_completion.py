@@ -38,7 +38,9 @@ def test_a_tab_completes_commands_ids_and_options(workspace, command, shell):
         pytest.skip(f"{shell} is not installed")
     workspace.define("backup-nightly", DAILY)
     env = {**workspace.env, "PATH": f"{command}:{workspace.env['PATH']}", "TERM": "dumb" if shell != "fish" else "xterm"}
-    child = pexpect.spawn(SHELLS[shell][0], SHELLS[shell][1:], cwd=str(workspace.root), env=env, encoding="utf-8", timeout=20, dimensions=(40, 200))
+    child = pexpect.spawn(
+        SHELLS[shell][0], SHELLS[shell][1:], cwd=str(workspace.root), env=env, encoding="utf-8", timeout=20, dimensions=(40, 200)
+    )
     try:
         child.sendline(SETUP[shell])
         child.expect("READY> ")

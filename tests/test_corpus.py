@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import datetime
@@ -45,7 +46,7 @@ def test_cron_fires_as_decided(case):
 def test_going_back_from_a_fire_finds_the_one_before(case):
     trigger = TimeTrigger(parse(case["expr"]), load(case["tz"]), "")
     fires = [to_epoch(instant) for instant in instants(case["next"])]
-    for earlier, later in zip(fires, fires[1:], strict=False):
+    for earlier, later in itertools.pairwise(fires):
         assert trigger.previous(later) == earlier
 
     assert Schedule((trigger,)).count(from_epoch(fires[0] - 1), from_epoch(fires[-1])) == len(fires)

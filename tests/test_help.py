@@ -17,7 +17,15 @@ def test_the_help_of_every_command_is_as_it_was(tmp_path):
     pages = [command.ok("--help").out]
     for name in [item.name for item in COMMANDS]:
         pages.append(f"$ routinectl {name} --help\n{command.ok(name, '--help').out}")
-    for name in ("import crontab", "import bundle", "import ironclaw", "service install", "service print", "service status", "service uninstall"):
+    for name in (
+        "import crontab",
+        "import bundle",
+        "import ironclaw",
+        "service install",
+        "service print",
+        "service status",
+        "service uninstall",
+    ):
         pages.append(f"$ routinectl {name} --help\n{command.ok(*name.split(), '--help').out}")
     text = "\n".join(pages)
     if os.environ.get("ROUTINECTL_SNAPSHOT") == "write":

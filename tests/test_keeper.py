@@ -245,7 +245,7 @@ def test_many_runs_in_one_batch(kept):
 def test_a_slow_reader_does_not_stop_it(kept):
     for number in range(120):
         kept.shell(f"n{number}", "exit 0", env={"PAD": "x" * 2000})
-    until(lambda: (kept.root / "runs/r/n119/out").exists())
+    until((kept.root / "runs/r/n119/out").exists)
     ready, _, _ = select.select([kept.wire.socket], [], [], 5)
 
     assert ready

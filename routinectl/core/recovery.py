@@ -3,11 +3,11 @@
 | exit record | alive | keeper | `out` | boot  | then                                           |
 |-------------|-------|--------|-------|-------|------------------------------------------------|
 | yes         |       |        |       |       | that outcome                                   |
-| no          | yes   |        |       |       | watch it; interrupted when it ends             |
-| no          | no    | knows  |       |       | wait for the keeper                            |
-| no          | no    | dead   | no    | same  | it never started: start it under its own id    |
-| no          | no    | dead   | yes   | same  | interrupted                                    |
-| no          | no    | dead   |       | other | interrupted                                    |
+| no          |       | knows  |       |       | wait for the keeper                            |
+| no          | yes   | no     |       |       | watch it; interrupted when it ends             |
+| no          | no    | no     | no    | same  | it never started: start it under its own id    |
+| no          | no    | no     | yes   | same  | interrupted                                    |
+| no          | no    | no     |       | other | interrupted                                    |
 
 `out` is made by the keeper before anything else, and never twice; where it is missing, nothing was started.
 """

@@ -41,6 +41,7 @@ _SUSPECT_STEP = timedelta(hours=24)
 _BACKWARDS = timedelta(seconds=5)
 _RETRY_SECONDS = 5.0
 _RETAIN_SECONDS = 3600.0
+_LOOK_AGAIN = 1.0
 _AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
 
 
@@ -68,7 +69,7 @@ class Serve:
         self.watched: dict[int, tuple[str, Run]] = {}
         self.clocks = clock.read()
         self.suspect_until: datetime | None = None
-        self.project_at = 0.0
+        self.project_at = self.recover_at = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
         self.look_again: dict[str, float] = {}
         self.trouble = ""
@@ -200,7 +201,9 @@ class Serve:
             while self.engine.keeping.wire is not None and poll.poll(0):
                 if not self.engine.listen(now):
                     break
-        if self.engine.keeping.wire is None and self.world.running and not self.watched:
+        lost = self.engine.keeping.wire is None and self.world.running and not self.watched
+        if lost or (self.recover_at and clock.awake() >= self.recover_at):
+            self.recover_at = 0.0
             self._watch_runs(recovery.recover(self.engine, now))
 
     def _make_ready(self, now: datetime) -> None:
@@ -363,6 +366,8 @@ class Serve:
             fd = supervisor.pidfd(run.pid) if run.pid else -1
             if fd >= 0:
                 self.watched[fd] = (name, run)
+            else:
+                self.recover_at = clock.awake() + _LOOK_AGAIN  # its lease is held, by whom is not known: look again
 
     def _unwatch(self, fd: int) -> None:
         name, run = self.watched.pop(fd)
@@ -397,6 +402,8 @@ class Serve:
             supervisor.notify(WATCHDOG="1")
             waits.append(watchdog)
         waits += [at - awake for at in self.look_again.values()]
+        if self.recover_at:
+            waits.append(self.recover_at - awake)
         if self.retry_at > awake:
             waits.append(self.retry_at - awake)
         elif self.suspect_until is None:

@@ -6,9 +6,7 @@ command finds work that nobody minded, or the keeper dies under a living serve.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from routinectl.core.decision import Start
 from routinectl.core.event import Event
@@ -21,45 +19,60 @@ from routinectl.process import proc
 
 
 def recover(engine: Engine, now: datetime) -> list[tuple[str, Run]]:
-    """Bring every open run on record; return those that live without their keeper and must be watched."""
+    """Bring every open run on record; return those that live without their keeper and must be watched.
+
+    Where a keeper lives that does not know a run, it is asked a second time after the run's lease was seen free: what
+    ended in between is in the second greeting, so a run handed over by another process at this moment is not misjudged.
+    """
+    engine.keeping.close()
+    first = _look(engine, now)
+    if not first.get("interrupted") or engine.keeping.wire is None:
+        return _settle(engine, first, now)
+    engine.keeping.close()
+    return _settle(engine, _look(engine, now), now)
+
+
+Fates = dict[str, list[tuple[str, Run]]]
+
+
+def _look(engine: Engine, now: datetime) -> Fates:
+    """Ask the keeper, record the ends it tells of, and judge the other open runs."""
     engine.keeping.find()
     hello = engine.keeping.hello if engine.keeping.wire is not None else {}
     dead = engine.keeping.is_dead()
-    if not engine.world.running and not hello and not (dead and engine.keeping.records()):
-        return []
+    records = engine.keeping.records() if dead else []
     if hello:
         engine.take([hello], now)
-    records = {item["ended"]["run"]: item["ended"] for item in engine.keeping.records() if "ended" in item}
+    elif any("ended" in item for item in records):
+        engine.take([{"ended": [item["ended"] for item in records if "ended" in item]}], now)
+    if dead and records:
+        engine.keeping.forget_log()
     known = {item["run"] for item in hello.get("alive", ())} | set(hello.get("ending", ()))
-    watched: list[tuple[str, Run]] = []
-    again: list[tuple[str, Run]] = []
+    unclear = not dead and not hello  # it is being started, or on its way out
+    fates: Fates = {}
+    for run_id, name in sorted(engine.world.running.items()):
+        run = engine.world.standing(name).runs[run_id]
+        fates.setdefault(judge(_evidence(engine, name, run, unclear or run_id in known)), []).append((name, run))
+    return fates
+
+
+def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]]:
+    """Record what nobody saw end, start what never began, and return what must be watched."""
 
     def make() -> list[Event]:
-        events = []
-        for run_id, name in sorted(engine.world.running.items()):
-            run = engine.world.standing(name).runs[run_id]
-            fate = judge(_evidence(engine, name, run, records, run_id in known or not dead))
-            if fate == "ended":
-                events.append(engine.end_of(name, run, records[run_id]))
-            elif fate == "interrupted":
-                events.append(interrupted(name, run, now))
-            elif fate == "watch":
-                watched.append((name, run))
-            elif fate == "start":
-                again.append((name, run))
-        return events
+        return [interrupted(name, run, now) for name, run in fates.get("interrupted", ()) if run.id in engine.world.running]
 
-    engine.record(make, now)
-    if dead:
-        engine.keeping.forget_log()
-    _start_again(engine, again, now)
-    return watched
+    if fates.get("interrupted"):
+        engine.record(make, now)
+    if fates.get("start"):
+        _start_again(engine, fates["start"], now)
+    return fates.get("watch", [])
 
 
-def _evidence(engine: Engine, name: str, run: Run, records: Mapping[str, Any], keeper_knows: bool) -> Evidence:
+def _evidence(engine: Engine, name: str, run: Run, keeper_knows: bool) -> Evidence:
     alive = bool(run.pid) and run.boot == engine.boot and proc.is_alive(run.pid, run.start_time)
     return Evidence(
-        run.id in records,
+        False,  # runs with an exit record have their end on record by now
         alive or lease.held(engine.layout, name, run.lease),
         keeper_knows,
         run_logs.has_started(engine.layout, name, run.id),
