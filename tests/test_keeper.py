@@ -36,6 +36,7 @@ class Kept:
         self.connect()
 
     def connect(self) -> None:
+        self.heard = []
         self.wire, self.hello = keep.connect(self.root / "run")
 
     def spawn(self, run: str, *argv: str, **entry) -> None:
@@ -52,12 +53,14 @@ class Kept:
 
     def hear(self, kind: str) -> list[dict]:
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            for message in self.wire.receive():
+        while True:
+            for message in self.heard:
                 if kind in message:
+                    self.heard.remove(message)
                     return message[kind]
-                self.other = message
-        raise AssertionError(f"nothing {kind}")
+            ready, _, _ = select.select([self.wire.socket], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"nothing {kind}; heard {self.heard}"
+            self.heard += self.wire.receive()
 
     def out(self, run: str) -> bytes:
         return (self.root / "runs/r" / run / "out").read_bytes()

@@ -91,7 +91,14 @@ def _dispatch(name: str, rest: list[str]) -> int:
 
 
 def invoke(name: str, rest: list[str]) -> int:
-    """Run a command's function with its words. Raises UsageError for words it does not take."""
+    """Run a command's function with its words. Raises UsageError for words it does not take.
+
+    Without words, or with --json alone, there is nothing to parse: the function's own defaults are the command's, and
+    the parser (typer, with all that it imports) is not loaded.
+    """
+    function = getattr(module_of(name), "command", None)
+    if function is not None and _needs_no_parser(function, rest):
+        return int(function(**({"as_json": True} if rest else {})) or 0)
     import typer
 
     from routinectl.errors import UsageError
@@ -110,16 +117,29 @@ def invoke(name: str, rest: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def command_of(name: str) -> Any:
-    """Return a command as click would run it; only its own module is imported."""
+def _needs_no_parser(function: Any, rest: list[str]) -> bool:
+    code = function.__code__
+    complete = len(function.__defaults__ or ()) == code.co_argcount
+    return complete and (not rest or (rest == ["--json"] and "as_json" in code.co_varnames[: code.co_argcount]))
+
+
+def module_of(name: str) -> Any:
+    """Return the module of a command."""
     import importlib
 
+    from routinectl.cli.registry import BY_NAME
+
+    return importlib.import_module(f"routinectl.cli.commands.{BY_NAME[name].module}")
+
+
+def command_of(name: str) -> Any:
+    """Return a command as click would run it; only its own module is imported."""
     import typer
 
     from routinectl.cli.help import text_of
-    from routinectl.cli.registry import BY_NAME
 
-    module = importlib.import_module(f"routinectl.cli.commands.{BY_NAME[name].module}")
+    module = module_of(name)
+    module.typer = typer  # their annotations name it; see `invoke` for why they do not import it themselves
     app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=False)
     subcommands = getattr(module, "SUBCOMMANDS", None)
     if subcommands is None:

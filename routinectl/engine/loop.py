@@ -148,6 +148,7 @@ class Serve:
         except (OSError, RoutinectlError) as error:
             self.options.on_talk(f"could not finish cleanly: {error}")
         self.engine.keeping.close()
+        self.world.journal.close()
         self.signals.close()
         self.pipe.close()
         self.lock.close()

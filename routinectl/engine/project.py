@@ -13,7 +13,7 @@ from routinectl.core import projection
 from routinectl.core.event import Event
 from routinectl.engine.world import World
 from routinectl.files import projections
-from routinectl.files.journal import Journal
+from routinectl.files.journal import Journal, read_all
 from routinectl.files.lock import Lock, try_lock
 
 _AT_ONCE = 25  # routines written before the loop looks at its clock again
@@ -85,7 +85,9 @@ def unprojected(world: World) -> list[Event]:
     journal = Journal(world.layout)
     if position == (0, 0) or not journal.seek(position, seq, ""):
         journal = Journal(world.layout)
-    return [event for event in journal.read_new() if event.seq <= world.journal.seq]
+    events = [event for event in journal.read_new() if event.seq <= world.journal.seq]
+    journal.close()
+    return events
 
 
 def rebuild(world: World, name: str) -> int:
@@ -94,7 +96,7 @@ def rebuild(world: World, name: str) -> int:
     Lines older than the first segment, and foreign ones, stay where they are.
     """
     known = {line.get("event") for line in projections.read_history(world.layout, name)}
-    lines = [projection.history_line(event) for event in Journal(world.layout).read_new() if event.subject == name]
+    lines = [projection.history_line(event) for event in read_all(world.layout) if event.subject == name]
     missing = [line for line in lines if line is not None and line["event"] not in known]
     projections.append_history(world.layout, name, missing)
     return len(missing)

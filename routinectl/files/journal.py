@@ -34,6 +34,15 @@ _READ_BYTES = 1024 * 1024
 Position = tuple[int, int]
 
 
+def read_all(layout: Layout) -> list[Event]:
+    """Return every event of a workspace, from the first segment that is kept."""
+    journal = Journal(layout)
+    try:
+        return journal.read_new()
+    finally:
+        journal.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """A line that could not be read, or lines that are gone: at a position; `through` is the next intact line's time."""
@@ -152,9 +161,12 @@ class Journal:
         """Forget the descriptor after a failed sync: the kernel reports such an error only once per descriptor."""
         self._close()
 
-    def tail(self) -> int:
-        """Return how many bytes of the newest segment have been read."""
-        return self.offset
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _take_lock(self) -> None:
         """Take the lock on a descriptor that stays open, so that the inode of a removed lock file cannot come back."""

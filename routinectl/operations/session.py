@@ -112,6 +112,7 @@ class Session:
                         self.world.plan(name, self.now)
                 self.world.save()
         self.engine.keeping.close()
+        self.world.journal.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import ask, context, output, said
 from routinectl.cli.doc_options import trigger_options
@@ -15,6 +13,9 @@ from routinectl.core.units import to_iso
 from routinectl.errors import UsageError
 from routinectl.operations import write
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl add Backup --daily 02:00 -- ./backup.sh --full

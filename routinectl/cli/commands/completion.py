@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import output
 from routinectl.cli.complete import SCRIPTS
 from routinectl.core.problem import did_you_mean
 from routinectl.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 source <(routinectl completion bash)

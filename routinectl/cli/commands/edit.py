@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import ask, context, said
 from routinectl.cli.doc_options import trigger_options
@@ -13,6 +11,9 @@ from routinectl.errors import UsageError
 from routinectl.files import definitions, editing
 from routinectl.operations import write
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl edit backup

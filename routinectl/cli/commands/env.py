@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.operations import environment
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl env backup

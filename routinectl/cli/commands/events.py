@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.cli.times import moment
 from routinectl.core.event import Event
-from routinectl.files.journal import Journal
+from routinectl.files.journal import read_all
 from routinectl.operations import runs
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl events
@@ -36,7 +37,7 @@ def command(
         def wanted(event: Event) -> bool:
             return (name is None or event.subject == name) and event.time >= start
 
-        found = [event for event in Journal(session.layout).read_new() if wanted(event)]
+        found = [event for event in read_all(session.layout) if wanted(event)]
         _print(found[-limit:] if limit else found, as_json=as_json)
         if follow:
             session.engine.listeners.append(lambda events: _print([event for event in events if wanted(event)], as_json=as_json))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.errors import DefinitionError, UsageError
 from routinectl.operations import export, take_over
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl export backup --format crontab

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import output
 from routinectl.operations.init import init
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl init

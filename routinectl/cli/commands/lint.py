@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.core.lint import CODES
 from routinectl.errors import UsageError
 from routinectl.operations import check
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl lint

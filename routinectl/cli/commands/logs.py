@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.errors import NotFoundError
 from routinectl.files import run_logs
 from routinectl.operations import runs
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl logs backup

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl import clock
 from routinectl.cli import context, output
@@ -16,6 +14,9 @@ from routinectl.errors import UsageError
 from routinectl.files import config, definitions
 from routinectl.operations.init import local_zone
 from routinectl.operations.preview import MOST, Defaults, answer, preview
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl preview "0 9 * * MON-FRI"

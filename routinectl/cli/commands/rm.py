@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import ask, context, output
 from routinectl.errors import UsageError
 from routinectl.operations import lifecycle
 from routinectl.operations.session import Session, require_idle
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl rm old-report

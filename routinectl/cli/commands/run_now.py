@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import context, output
 from routinectl.cli.lines import ledger_line
@@ -17,6 +15,9 @@ from routinectl.errors import UsageError
 from routinectl.files import run_logs
 from routinectl.operations import runs
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl run-now backup

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import output
 from routinectl.core.problem import did_you_mean
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import schemas
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl schema

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context
 from routinectl.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl serve

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import output
 from routinectl.version import VERSION
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl version

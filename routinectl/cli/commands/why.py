@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import context, output
 from routinectl.cli.lines import took
@@ -12,6 +10,9 @@ from routinectl.cli.times import moment
 from routinectl.core.verdict import words
 from routinectl.operations import look
 from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
 
 EXAMPLES = """
 routinectl why backup
