@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -187,7 +188,7 @@ class TestService:
             security = subprocess.run(
                 ["systemd-analyze", "security", "--offline=true", str(path)], capture_output=True, text=True, check=False
             )
-            exposure = float(security.stdout.rstrip().splitlines()[-1].split(":")[-1].split()[0])
+            exposure = float(re.search(r"exposure level for .*?: ([0-9.]+)", security.stdout)[1])
             assert exposure < (5 if system else 9), security.stdout[-200:]
 
     def test_without_systemd_install_says_what_to_do_instead(self, workspace):
