@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ def layout() -> Layout:
 
 def me() -> str:
     """Return who is asking, as it is written into events."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

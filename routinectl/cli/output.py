@@ -48,6 +48,24 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> None:
                    tablefmt="plain", disable_numparse=True))  # fmt: skip
 
 
+def columns(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> None:
+    """Write a long table with the same look, without tabulate, whose import and care a list of thousands would feel.
+
+    Colours do not count as width.
+    """
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _width(cell: str) -> int:
+    if "\x1b" not in cell:
+        return len(cell)
+    return sum(len(part.partition("m")[2]) if index else len(part) for index, part in enumerate(cell.split("\x1b[")))
+
+
 def paint(text: str, colour: str, stream: Any = None) -> str:
     """Return text in a colour, where that may be."""
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if context.colours(stream) else text

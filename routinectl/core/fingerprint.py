@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,6 +11,8 @@ _APART = ("enabled", "creator")
 
 def of_definition(doc: Mapping[str, Any]) -> str:
     """Return SHA-256 over the canonical JSON of an effective document; comments and layout, `enabled` and `creator` apart."""
+    import hashlib  # 5 ms that a start without changes does not need
+
     meaning = {key: value for key, value in doc.items() if key not in _APART}
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -19,6 +20,8 @@ def of_definition(doc: Mapping[str, Any]) -> str:
 
 def of_content(definition: str, files: Iterable[tuple[str, int, bytes]]) -> str:
     """Return SHA-256 over a definition's fingerprint and (path, mode, digest of the bytes) of the files it acts with."""
+    import hashlib
+
     total = hashlib.sha256(definition.encode())
     for path, mode, digest in sorted(files):
         total.update(f"\0{path}\0{mode:o}\0".encode())

@@ -36,7 +36,7 @@ from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
 from routinectl.process import proc
 from routinectl.process.mask import Masker
-from routinectl.process.wire import Closed, encode
+from routinectl.process.message import Closed, encode
 
 _FIRST_BATCH = 8  # small, so that the keeper begins to spawn while the rest is being claimed
 Listener = Callable[[Sequence[Event]], None]

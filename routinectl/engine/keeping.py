@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from routinectl import clock
 from routinectl.errors import RoutinectlError
 from routinectl.files import lock
 from routinectl.files.layout import Layout
 from routinectl.process import keep
-from routinectl.process.wire import MAX_DESCRIPTORS, Closed, Wire, encode
+from routinectl.process.message import MAX_DESCRIPTORS, Closed, encode
+
+if TYPE_CHECKING:
+    from routinectl.process.wire import Wire
 
 Message = dict[str, Any]
 _PATIENCE = 10.0  # seconds to wait for a keeper that is being started or is on its way out
@@ -68,6 +71,13 @@ class Keeping:
         finally:
             os.close(log)
             os.close(runs)
+
+    def has_news(self) -> bool:
+        """Say whether a keeper may have something to tell: its log is emptied when all has been told."""
+        try:
+            return os.stat(self.log).st_size > 0
+        except FileNotFoundError:
+            return False
 
     def records(self) -> list[Message]:
         """Return the ends in the log of a keeper; a torn last line is one that was never reported."""

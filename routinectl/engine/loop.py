@@ -76,7 +76,7 @@ class Serve:
         self.retry_at = 0.0
         self.stopping = False
         self.cache = definitions.Cache(engine.layout)
-        self.config_key = watch.config_key(engine.layout)
+        self.config_key = config.key_of(engine.layout.config)
         self.ready = False
 
     @classmethod
@@ -236,7 +236,7 @@ class Serve:
 
     def _scan(self, now: datetime, *, patience: float = PATIENCE) -> None:
         started = clock.awake()
-        key = watch.config_key(self.engine.layout)
+        key = config.key_of(self.engine.layout.config)
         if key != self.config_key:
             self._reread_settings(key)
         self._apply(self.engine.revisions.look(self.world, now, patience=patience), now)

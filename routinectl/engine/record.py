@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +42,8 @@ def run_id(start: Start) -> str:
     """
     if start.request is not None:
         return start.request.id
+    import hashlib
+
     assert start.slot is not None
     return f"{start.slot:%Y%m%dT%H%M%SZ}-{hashlib.sha256(start.id.encode()).hexdigest()[:4]}"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-from routinectl.core import document, schema
 from routinectl.core.settings import Settings, read_settings
 from routinectl.errors import DefinitionError
-from routinectl.files import schemas
+from routinectl.files import atomic
 from routinectl.files.layout import CONFIG, Layout
+from routinectl.version import VERSION
 
 
 def find(explicit: str | None = None) -> Layout:
@@ -31,7 +34,46 @@ def find(explicit: str | None = None) -> Layout:
 
 
 def load(layout: Layout) -> Settings:
-    """Return the settings of a workspace. Raises DefinitionError with every fault of routinectl.yaml."""
+    """Return the settings of a workspace. Raises DefinitionError with every fault of routinectl.yaml.
+
+    A good file is remembered as JSON by its state, so that a command does not load a YAML parser for ten lines; the
+    cache may always be deleted.
+    """
+    key = f"{VERSION} {key_of(layout.config)}"
+    cache = layout.cache / "settings"
+    doc = _remembered(cache, key)
+    if doc is not None:
+        settings, problems = read_settings(doc)
+        if not problems:
+            return settings
+    settings, doc = _read(layout)
+    if layout.cache.is_dir():
+        with contextlib.suppress(OSError):
+            atomic.write(cache, json.dumps({"key": key, "doc": doc}).encode(), mode=0o600, durable=False)
+    return settings
+
+
+def key_of(path: Path) -> str:
+    """Return a key of a file's state; an equal key means an unchanged file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}"
+
+
+def _remembered(cache: Path, key: str) -> dict[str, Any] | None:
+    try:
+        plain = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return plain["doc"] if isinstance(plain, dict) and plain.get("key") == key else None
+
+
+def _read(layout: Layout) -> tuple[Settings, dict[str, Any]]:
+    from routinectl.core import document, schema
+    from routinectl.files import schemas
+
     file = CONFIG
     try:
         raw = layout.config.read_bytes()
@@ -47,7 +89,7 @@ def load(layout: Layout) -> Settings:
         marks = document.places(raw)
         placed = [document.locate(problem, marks, file) for problem in problems]
         raise DefinitionError(f"{file} has {_count(len(placed))}", placed[0].hint, placed)
-    return settings
+    return settings, doc
 
 
 def _count(number: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 
@@ -45,6 +44,8 @@ class Contents:
         known = self._digests.get(path)
         if known is not None and known[0] == key:
             return known[1]
+        import hashlib
+
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         self._digests[path] = (key, digest)

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import checks, document, fingerprint, schema
+from routinectl.core import document, fingerprint
 from routinectl.core.problem import Problem
 from routinectl.core.routine import ID, RESERVED_IDS, effective
 from routinectl.core.schedule import zone
@@ -23,7 +23,7 @@ from routinectl.core.schedule.read import Reading
 from routinectl.core.settings import Settings
 from routinectl.core.units import to_epoch
 from routinectl.errors import DefinitionError
-from routinectl.files import atomic, schemas
+from routinectl.files import atomic
 from routinectl.files.layout import DEFINITION, Layout
 
 _UTC = "UTC"
@@ -133,6 +133,9 @@ def parse(raw: bytes, file: str, routine_id: str, settings: Settings, now: datet
 
 def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> list[Problem]:
     """Return every fault of a document, without places."""
+    from routinectl.core import checks, schema
+    from routinectl.files import schemas
+
     if not schemas.accepts("routine")(doc):
         problems = schema.faults(schemas.load("routine"), doc)
         return problems or [Problem("it does not satisfy the schema", (), "routinectl schema")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,4 +119,6 @@ def size_of(layout: Layout, routine_id: str, run_id: str) -> int:
 
 def remove(layout: Layout, routine_id: str, run_id: str) -> None:
     """Remove a run's folder."""
+    import shutil
+
     shutil.rmtree(layout.run(routine_id, run_id), ignore_errors=True)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
 from collections import deque
 from typing import Any
 
-from routinectl.files.layout import CONFIG, DEFINITION, Layout
+from routinectl.files.layout import DEFINITION, Layout
 
 
 class WakePipe:
@@ -73,6 +72,8 @@ class DefinitionWatch:
     """
 
     def __init__(self, layout: Layout, pipe: WakePipe) -> None:
+        import logging
+
         from watchdog.events import (
             DirCreatedEvent,
             DirDeletedEvent,
@@ -115,12 +116,3 @@ class DefinitionWatch:
     def close(self) -> None:
         """Stop watching."""
         self._observer.stop()
-
-
-def config_key(layout: Layout) -> str:
-    """Return a key of the settings file's state."""
-    try:
-        found = os.stat(layout.root / CONFIG)
-    except OSError:
-        return ""
-    return f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}"

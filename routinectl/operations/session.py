@@ -58,7 +58,8 @@ class Session:
         self.engine.revisions.recall(cache.read(words), self.world)
         before = dict(self.engine.revisions.keys)
         answer_damage(self.engine, self.now)
-        recover(self.engine, self.now)
+        if self.world.running or self.engine.keeping.has_news():
+            recover(self.engine, self.now)
         self.engine.append(self.engine.revisions.look(self.world, self.now, patience=0.0), self.now)
         if self.engine.revisions.keys != before:
             cache.write(words, self.engine.revisions.keys)

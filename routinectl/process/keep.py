@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from routinectl.process.wire import PROTOCOL, Closed, Wire
+if TYPE_CHECKING:
+    from routinectl.process.wire import Wire
 
 SOCKET = "k"
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -21,6 +20,11 @@ def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
 
     The socket is reached through a descriptor of its folder, because a path of more than 108 bytes cannot be bound.
     """
+    import socket
+
+    from routinectl.process.message import Closed
+    from routinectl.process.wire import PROTOCOL, Wire
+
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -40,6 +44,9 @@ def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
 
 def start(folder: Path, log: int, runs_folder: int, lock: int) -> None:
     """Start a keeper that listens in `folder`. It inherits the lock, so there is never a second one beside it."""
+    import socket
+    import subprocess
+
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

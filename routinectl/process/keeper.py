@@ -31,7 +31,8 @@ import time
 from typing import Any
 
 from routinectl.process import leftovers, mask, proc
-from routinectl.process.wire import PROTOCOL, Closed, Wire
+from routinectl.process.message import Closed
+from routinectl.process.wire import PROTOCOL, Wire
 
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _IDLE_SECONDS = 2.0  # how long it stays without runs and without anybody connected

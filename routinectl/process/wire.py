@@ -14,23 +14,12 @@ import struct
 from collections import deque
 from typing import Any
 
+from routinectl.process.message import MAX_DESCRIPTORS, Closed, encode
+
 PROTOCOL = 1
-MAX_DESCRIPTORS = 250
 _LENGTH = struct.Struct(">I")
 _CHUNK = 1 << 18
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-
-
-_dumps = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def encode(message: dict[str, Any]) -> bytes:
-    """Return a message as JSON."""
-    return _dumps(message).encode()
-
-
-class Closed(ConnectionError):
-    """The other end is gone."""
 
 
 class Wire:

@@ -32,7 +32,7 @@ def command(
         if not rows:
             output.say("There are no routines here" + (" like that" if status or tag else "; Hint: routinectl add"))
             return
-        output.table(
+        output.columns(
             ([row["id"], output.word(row["status"]), row["schedule"], output.instant(row["next_fire_at"], row["timezone"], session.now),
               output.word(row["last_outcome"] or "-")] for row in rows),
             ["ID", "STATUS", "SCHEDULE", "NEXT", "LAST"],

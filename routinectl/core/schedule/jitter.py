@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -15,5 +14,7 @@ def offset_of(routine_id: str, time_triggers: Iterable[str], jitter: timedelta) 
     seconds = int(jitter.total_seconds())
     if seconds <= 0:
         return timedelta()
+    import hashlib
+
     text = "\n".join([routine_id, *time_triggers])
     return timedelta(seconds=int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % seconds)

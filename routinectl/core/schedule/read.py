@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from routinectl.core.problem import did_you_mean
-from routinectl.core.schedule import cron, phrase
+from routinectl.core.schedule import cron
 from routinectl.core.schedule.interval import Interval
 from routinectl.core.schedule.moment import Moment, looks_like_moment, parse_moment, parse_time
 from routinectl.core.schedule.next_time import Rule, TimeTrigger
@@ -162,6 +162,8 @@ def _schedule(value: Mapping[str, Any], zone: Zone, reading: Reading) -> TimeTri
     compact = re.fullmatch(r"every ((?:[0-9]+ ?[a-z]+ ?)+)", cleaned.lower())
     if compact and len(re.findall(r"[0-9]+", compact[1])) > 1:
         return _every({"every": compact[1]}, zone, reading)
+    from routinectl.core.schedule import phrase  # dozens of patterns, which most starts never need
+
     meaning = phrase.parse(text, zone, reading.now)
     if meaning.cron:
         return _cron({"cron": meaning.cron}, meaning.zone, reading)
