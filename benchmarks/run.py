@@ -1,0 +1,307 @@
+"""Measures routinectl beside a bare spawn loop and other schedulers, on the same program, and writes RESULTS.md.
+
+    make bench                     all of it, about 15 minutes; needs gcc, and for the others a network and root's crontab
+    make bench ROUNDS=3 QUICK=1    routinectl and the C loop only
+
+Rounds of routinectl and of the loop alternate, and ratios are medians of paired rounds: absolute times on a shared
+machine mean little.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+COMMAND = [sys.executable, "-m", "routinectl"]
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+QUICK = bool(os.environ.get("QUICK"))
+OTHERS = ("apscheduler", "yacron", "cronstable")
+
+
+class Bench:
+    """A folder with the compiled programs, and the figures found so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.marks = folder / "marks"
+        for name in ("tiny", "loop"):
+            subprocess.run(["gcc", "-O2", "-o", folder / name, HERE / f"{name}.c"], check=True)
+        self.lines: list[str] = []
+
+    def starts(self, due: float) -> list[float]:
+        """Return how late each start was, in milliseconds, in order."""
+        return sorted((float(line) - due) * 1000 for line in self.marks.read_text().split()) if self.marks.exists() else []
+
+    def c_loop(self, count: int) -> list[float]:
+        self.marks.unlink(missing_ok=True)
+        done = subprocess.run(
+            [self.folder / "loop", str(count), self.folder / "tiny", self.marks], capture_output=True, text=True, check=True
+        )
+        return self.starts(float(done.stdout))
+
+    def workspace(self, count: int, trigger: str) -> Path:
+        root = self.folder / f"w{time.monotonic_ns()}"
+        (root / "routines").mkdir(parents=True)
+        (root / "routinectl.yaml").write_text("timezone: UTC\nlimits: {min_interval: 1s, max_concurrent_runs: 4096}\n")
+        for number in range(count):
+            path = root / "routines" / f"r{number:05d}" / "ROUTINE.yaml"
+            path.parent.mkdir()
+            path.write_text(
+                f"name: Routine {number}\ntriggers:\n  - {trigger}\ntimeout: 10m\naction:\n  command: [{self.folder}/tiny, {self.marks}]\n"
+            )
+        return root
+
+    def routinectl(self, count: int) -> list[float]:
+        due = (datetime.now(UTC) + timedelta(seconds=8 + count / 150)).replace(microsecond=0)
+        root = self.workspace(count, f'at: "{due.isoformat()}"')
+        self.marks.unlink(missing_ok=True)
+        process = subprocess.Popen([*COMMAND, "-w", root, "serve", "--log-level", "error"], stderr=subprocess.DEVNULL)
+        wait_until(due.timestamp() + 3 + count / 200)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        shutil.rmtree(root)
+        return self.starts(due.timestamp())
+
+
+def wait_until(epoch: float) -> None:
+    while (left := epoch - time.time()) > 0:
+        time.sleep(min(left, 1))
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def lateness(bench: Bench) -> None:
+    bench.lines += [
+        "## Lateness",
+        "",
+        "Milliseconds from the due instant to the start of the last program (of one: the median of the rounds); claims durable, leases taken, through the keeper.",
+        "",
+    ]
+    bench.lines += ["| due at once | C posix_spawn | routinectl | ratio (median of pairs) | all ran |", "|---|---|---|---|---|"]
+    for count in (1, 100, 1000, 3000):
+        pairs = []
+        ran = True
+        for _ in range(ROUNDS if count < 3000 else min(ROUNDS, 2)):
+            pairs.append((bench.c_loop(count)[-1], (late := bench.routinectl(count))[-1]))
+            ran = ran and len(late) == count
+        limit, ours = median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
+        ratio = median([pair[1] / pair[0] for pair in pairs])
+        bench.lines.append(f"| {count} | {limit:.1f} | {ours:.1f} | {ratio:.2f} | {'yes' if ran else 'NO'} |")
+        print(bench.lines[-1], flush=True)
+
+
+def idle(bench: Bench) -> None:
+    bench.lines += [
+        "",
+        "## Ready and idle",
+        "",
+        "From the start of the command to `ready` (median), with unchanged definitions and without any cache; then half a minute of idling.",
+        "",
+    ]
+    bench.lines += [
+        "| routines | ready | in units of `python -c pass` | without a cache | PSS | wakeups a second | CPU s a minute |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    unit = median([timed([sys.executable, "-c", "pass"]) for _ in range(9)])
+    for count in (1, 1000, 10_000):
+        root = bench.workspace(count, 'daily: "09:00"')
+        first, process = ready(root)
+        stop(process)
+        times = []
+        for _ in range(3):
+            taken, process = ready(root)
+            times.append(taken)
+            if len(times) < 3:
+                stop(process)
+        time.sleep(15)
+        before = usage(process.pid)
+        time.sleep(30)
+        after = usage(process.pid)
+        pss = next(
+            int(line.split()[1]) for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
+        )
+        stop(process)
+        shutil.rmtree(root)
+        bench.lines.append(
+            f"| {count} | {median(times) * 1000:.0f} ms | {median(times) / unit:.1f} | {first * 1000:.0f} ms | {pss / 1024:.1f} MiB | {(after[0] - before[0]) / 30:.2f} | {(after[1] - before[1]) * 2:.3f} |"
+        )
+        print(bench.lines[-1], flush=True)
+
+
+def usage(pid: int) -> tuple[int, float]:
+    switches = sum(
+        int(line.split()[1])
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for line in (task / "status").read_text().splitlines()
+        if line.startswith("voluntary_ctxt")
+    )
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return switches, (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ready(root: Path) -> tuple[float, subprocess.Popen]:
+    began = time.perf_counter()
+    process = subprocess.Popen([*COMMAND, "-w", root, "serve"], stderr=subprocess.PIPE)
+    said = b""
+    while b"ready" not in said:
+        said += os.read(process.stderr.fileno(), 65536)
+    return time.perf_counter() - began, process
+
+
+def stop(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+
+def timed(command: list) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - began
+
+
+def commands(bench: Bench) -> None:
+    root = bench.workspace(1000, 'daily: "09:00"')
+    subprocess.run([*COMMAND, "-w", root, "list"], stdout=subprocess.DEVNULL, check=True)
+    entry = [str(Path(sys.executable).parent / "routinectl")]
+    asked = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "python -c 'import typer'": [sys.executable, "-c", "import typer"],
+        "routinectl --version": [*entry, "--version"],
+        "routinectl list (1 000 routines)": [*entry, "-w", str(root), "list"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(15):
+        for name, command in asked.items():
+            times[name].append(timed(command))
+    base, parser = median(times["python -c pass"]), median(times["python -c 'import typer'"])
+    bench.lines += ["", "## Commands", "", "| command | ms | in units of `python -c pass` | of `import typer` |", "|---|---|---|---|"]
+    for name, values in times.items():
+        bench.lines.append(f"| `{name}` | {median(values) * 1000:.0f} | {median(values) / base:.2f} | {median(values) / parser:.2f} |")
+        print(bench.lines[-1], flush=True)
+    shutil.rmtree(root)
+
+
+def others(bench: Bench, count: int = 1000) -> None:
+    """Ask other schedulers for the same: so many programs due in one minute."""
+    environment = bench.folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([environment / "bin/pip", "install", "-q", *OTHERS], check=True, stderr=subprocess.DEVNULL)
+    ways: dict[str, Callable[[], list[float]]] = {
+        "APScheduler, in memory": lambda: apscheduler(bench, environment, count),
+        "yacron": lambda: config_file(bench, [environment / "bin/yacron", "-c"], count),
+        "cronstable": lambda: config_file(bench, [environment / "bin/cronstable", "-c"], count),
+    }
+    if shutil.which("cron") and os.getuid() == 0:
+        ways["Debian's cron"] = lambda: debian_cron(bench, count)
+    bench.lines += ["", f"## Others, {count} due at once", "", "One round each, with a round of the C loop right before it.", ""]
+    bench.lines += ["| scheduler | last start, ms | ratio to C | started |", "|---|---|---|---|"]
+    for name, way in {"routinectl": lambda: bench.routinectl(count), **ways}.items():
+        limit = bench.c_loop(count)[-1]
+        try:
+            late = way()
+        except (OSError, subprocess.CalledProcessError) as error:
+            bench.lines.append(f"| {name} | could not be run: {error} | | |")
+            continue
+        row = f"{late[-1]:.0f} | {late[-1] / limit:.1f}" if late else "nothing started | "
+        bench.lines.append(f"| {name} | {row} | {len(late)} |")
+        print(bench.lines[-1], flush=True)
+
+
+APSCHEDULER = """
+import subprocess, sys, time
+from datetime import datetime
+from apscheduler.schedulers.background import BackgroundScheduler
+tiny, marks, due, count = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+scheduler = BackgroundScheduler(job_defaults={"misfire_grace_time": 60})
+for number in range(count):
+    scheduler.add_job(lambda: subprocess.Popen([tiny, marks]), "date", run_date=datetime.fromtimestamp(due))
+scheduler.start()
+time.sleep(due - time.time() + 15)
+"""
+
+
+def apscheduler(bench: Bench, environment: Path, count: int) -> list[float]:
+    bench.marks.unlink(missing_ok=True)
+    due = float(int(time.time()) + 6)
+    subprocess.run(
+        [environment / "bin/python", "-c", APSCHEDULER, bench.folder / "tiny", bench.marks, str(due), str(count)],
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+    return bench.starts(due)
+
+
+def next_minute() -> float:
+    now = time.time()
+    due = (int(now) // 60 + 1) * 60
+    return float(due if due - now > 15 else due + 60)
+
+
+def config_file(bench: Bench, command: list, count: int) -> list[float]:
+    jobs = "".join(
+        f'  - name: j{number}\n    command: [{bench.folder}/tiny, {bench.marks}]\n    schedule: "* * * * *"\n    captureStderr: false\n    captureStdout: false\n'
+        for number in range(count)
+    )
+    path = bench.folder / "jobs.yaml"
+    path.write_text("jobs:\n" + jobs)
+    due = next_minute()
+    bench.marks.unlink(missing_ok=True)
+    process = subprocess.Popen([*command, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(due + 25)
+    process.kill()
+    process.wait()
+    return [late for late in bench.starts(due) if late > 0]
+
+
+def debian_cron(bench: Bench, count: int) -> list[float]:
+    before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False).stdout
+    subprocess.run(["crontab", "-"], input=f"* * * * * {bench.folder}/tiny {bench.marks}\n" * count, text=True, check=True)
+    due = next_minute()
+    bench.marks.unlink(missing_ok=True)
+    process = subprocess.Popen(["cron", "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(due + 30)
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["crontab", "-"], input=before, text=True, check=True)
+    return [late for late in bench.starts(due) if late > 0]
+
+
+def main() -> int:
+    if shutil.which("gcc") is None:
+        print("Error: gcc is not here\nHint: apt-get install gcc libc6-dev", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder))
+        bench.lines += [
+            "# Figures",
+            "",
+            f"Measured on {datetime.now(UTC):%Y-%m-%d} with `make bench`: {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, {ROUNDS} rounds.",
+            "Ratios are of rounds that alternated in one run; absolute times on a shared machine mean little.",
+            "",
+        ]
+        lateness(bench)
+        commands(bench)
+        idle(bench)
+        if not QUICK:
+            others(bench)
+        (HERE / "RESULTS.md").write_text("\n".join(bench.lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
