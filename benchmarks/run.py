@@ -252,7 +252,7 @@ def next_minute() -> float:
 
 def config_file(bench: Bench, command: list, count: int) -> list[float]:
     jobs = "".join(
-        f'  - name: j{number}\n    command: [{bench.folder}/tiny, {bench.marks}]\n    schedule: "* * * * *"\n    captureStderr: false\n    captureStdout: false\n'
+        f'  - name: j{number}\n    command:\n      - {bench.folder}/tiny\n      - {bench.marks}\n    schedule: "* * * * *"\n    captureStderr: false\n    captureStdout: false\n'
         for number in range(count)
     )
     path = bench.folder / "jobs.yaml"

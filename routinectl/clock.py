@@ -1,4 +1,4 @@
-"""The only reader of time.
+"""The only reader of time, and the only sleeper.
 
 `now` is the wall clock, aware and in UTC: slots are measured against it. `boot` counts seconds since the machine
 started, time asleep included: deadlines are measured against it, because nobody can set it. `awake` stands still while
@@ -7,10 +7,13 @@ the machine sleeps; the difference between the two says how long it slept.
 
 from __future__ import annotations
 
+import select
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+_MOST_OF_SELECT = 1024
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its monotonic clock counts sleep already
 
 
@@ -32,6 +35,19 @@ def awake() -> float:
 def pause(seconds: float) -> None:
     """Sleep in a command that waits for somebody else (never in the daemon, which waits for its wakes)."""
     time.sleep(seconds)
+
+
+def wait(fds: Sequence[int], seconds: float) -> list[int]:
+    """Sleep until one of these descriptors can be read, at most so long; return those that can.
+
+    select sleeps to the microsecond where poll rounds up to whole milliseconds; poll takes descriptors that select cannot.
+    """
+    if max(fds) < _MOST_OF_SELECT:
+        return select.select(fds, [], [], seconds)[0]
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(seconds * 1000)]
 
 
 @dataclass(frozen=True, slots=True)

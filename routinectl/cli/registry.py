@@ -38,6 +38,7 @@ COMMANDS = (
     Command("cancel", "Stop a run.", RUN, True),
     Command("pause", "Stop firing a routine, for a while.", RUN, True),
     Command("resume", "Let a paused routine fire again.", RUN, True),
+    Command("review", "Show and answer slots that wait for a person.", RUN, True),
     Command("service", "Install serve as a systemd service.", RUN),
     Command("list", "List the routines.", LOOK),
     Command("show", "Show everything about a routine.", LOOK, True),

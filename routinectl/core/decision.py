@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from routinectl.core import catch_up, gates
 from routinectl.core.catch_up import Interval
 from routinectl.core.routine import Routine
-from routinectl.core.standing import Request, Standing
+from routinectl.core.standing import RELEASED, Request, Standing
 from routinectl.core.units import from_iso
 
 
@@ -64,6 +64,7 @@ class Resume:
     at: datetime
 
 
+REVIEWS = ("review", "damaged", "journal_lost")  # holds that wait for a person
 Wish = Start | Skip | Hold | Resume
 
 
@@ -161,10 +162,11 @@ def _holds(routine: Routine, standing: Standing, now: datetime, *, busy: bool) -
         return
     for slot in sorted(standing.holds):
         hold = standing.holds[slot]
-        if hold.reason == "capacity":
+        if hold.reason in ("capacity", RELEASED):
             refused = gates.refusal(routine, standing, now)
             if refused is None:
-                yield Start(standing.id, routine.due(slot), "capacity", slot=slot, held=True)
+                reason = "review" if hold.reason == RELEASED else "capacity"
+                yield Start(standing.id, routine.due(slot), reason, slot=slot, held=True)
             elif not refused.hold and refused.reason != "overlap":
                 yield Skip(standing.id, False, refused.reason, slot=slot)
             return
@@ -203,7 +205,7 @@ def _start(routine: Routine, standing: Standing, run: catch_up.Run, now: datetim
         refused = gates.Refusal("overlap") if routine.forbid or waiting else None
     if refused is None:
         for slot, hold in sorted(standing.holds.items()):
-            if hold.reason in ("review", "damaged"):
+            if hold.reason in REVIEWS:
                 yield Skip(standing.id, True, "superseded", slot=slot)
         yield Start(standing.id, routine.due(run.slot), run.reason, slot=run.slot, collapsed=run.collapsed)
         return

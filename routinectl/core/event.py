@@ -17,7 +17,7 @@ from typing import Any
 SOURCE = "routinectl"
 KINDS = frozenset({
     "routine.created", "routine.updated", "routine.deleted", "routine.enabled", "routine.disabled", "routine.paused",
-    "routine.resumed", "routine.invalid", "slot.skipped", "slot.missed", "slot.held",
+    "routine.resumed", "routine.invalid", "slot.skipped", "slot.missed", "slot.held", "slot.released",
     "run.requested", "run.claimed", "run.started", "run.adopted", "run.cancel_requested", "run.ended",
     "serve.started", "serve.stopped", "serve.recovered", "clock.jumped", "clock.accepted", "journal.damaged",
 })  # fmt: skip

@@ -19,6 +19,8 @@ from routinectl.core.routine import schedule_key
 from routinectl.core.units import from_iso, to_iso
 from routinectl.core.verdict import FAILURES
 
+RELEASED = "released"  # a hold that a person let go after review: it starts like one that waited for a place
+
 
 @dataclass(slots=True)
 class Hold:
@@ -177,6 +179,12 @@ def _held(standing: Standing, event: Event) -> None:
     standing.advance(slot)
 
 
+def _released(standing: Standing, event: Event) -> None:
+    hold = standing.holds.get(from_iso(event.data["slot"]))
+    if hold is not None:
+        hold.reason = RELEASED
+
+
 def _requested(standing: Standing, event: Event) -> None:
     data = event.data
     standing.requests[data["request"]] = Request(
@@ -233,6 +241,7 @@ _FOLDERS = {
     "routine.created": _created, "routine.updated": _created, "routine.enabled": _enabled, "routine.disabled": _enabled,
     "routine.deleted": _deleted, "routine.paused": _paused, "routine.resumed": _resumed, "routine.invalid": _invalid,
     "slot.skipped": _answered, "slot.missed": _answered, "slot.held": _held,
+    "slot.released": _released,
     "run.requested": _requested, "run.claimed": _claimed, "run.started": _started, "run.adopted": _started,
     "run.cancel_requested": _cancel_requested, "run.ended": _ended,
 }  # fmt: skip

@@ -41,6 +41,8 @@ HELD = {
     "catch_up": "it was missed and starts when the run before it has ended",
     "review": "it is older than the window; a person decides: routinectl review",
     "damaged": "a line of the journal that may have held its verdict is damaged; a person decides: routinectl review",
+    "journal_lost": "the journal was gone, and it may have run before; a person decides: routinectl review",
+    "released": "a person had it run after review; it starts when a place is free",
 }
 OUTCOMES = ("succeeded", "quiet", "failed", "timed_out", "cancelled", "interrupted", "not_started", "over_budget", "denied")
 FAILURES = frozenset({"failed", "timed_out", "interrupted", "over_budget", "denied", "not_started"})

@@ -145,7 +145,12 @@ class Engine:
             return events
 
         known = set(self.world.dirty)
-        self.record(make, now)
+        try:
+            self.record(make, now)
+        except BaseException:
+            for item in claimed:
+                item.lock.close()
+            raise
         # Our own events change only what we just decided; a hold may have its turn at once, so it is looked at again.
         self.world.dirty.difference_update(set(names) - again - known)
         return claimed
@@ -285,14 +290,18 @@ class Engine:
         self.take(messages, now)
         return self.keeping.wire is not None
 
-    def take(self, messages: Iterable[Message], now: datetime) -> None:
+    def take(self, messages: Sequence[Message], now: datetime) -> None:
         """Record starts and ends that the keeper told of, and say which ends it may forget."""
         started: list[Message] = []
         ended: list[Message] = []
         for message in messages:
             started += message.get("spawned", ()) or message.get("alive", ())
             ended += message.get("ended", ())
-        self.record(lambda: [*self._started(started, now), *self._ended(ended, now)], now)
+        try:
+            self.record(lambda: [*self._started(started, now), *self._ended(ended, now)], now)
+        except OSError:
+            self.keeping.put_back(messages)
+            raise
         done = [item["run"] for item in ended] + [item["run"] for item in started if "error" in item]
         self.keeping.acknowledge(done)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from routinectl import clock
@@ -45,6 +46,13 @@ class Keeping:
             found = keep.connect(self.layout.live)
             if found is not None:
                 self.wire, self.hello = found
+        return self.wire is not None
+
+    def find_or_outlive(self) -> bool:
+        """Connect to the keeper; where one is on its way in or out, wait for what becomes of it."""
+        deadline = clock.awake() + _PATIENCE
+        while not self.find() and not self.is_dead() and clock.awake() < deadline:
+            clock.pause(0.01)
         return self.wire is not None
 
     def ensure(self) -> None:
@@ -144,6 +152,10 @@ class Keeping:
         self._news_since = now
         news, self._news = self._news, []
         return news
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        """Keep news that could not be recorded for the next time."""
+        self._news = [*messages, *self._news]
 
     def close(self) -> None:
         """End the connection. The keeper goes on while it has runs."""

@@ -11,7 +11,6 @@ or parsed at the instant itself.
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -197,9 +196,7 @@ class Serve:
     def _hear_keeper(self, now: datetime) -> None:
         wire = self.engine.keeping.wire
         if wire is not None:
-            poll = select.poll()
-            poll.register(wire, select.POLLIN)
-            while self.engine.keeping.wire is not None and poll.poll(0):
+            while self.engine.keeping.wire is not None and clock.wait([wire.fileno()], 0):
                 if not self.engine.listen(now):
                     break
         lost = self.engine.keeping.wire is None and self.world.running and not self.watched
@@ -331,6 +328,7 @@ class Serve:
     def _recovered(self) -> None:
         if self.trouble:
             self.trouble = ""
+            self.recover_at = clock.awake()  # what was claimed and not handed over is started now, or judged
             self.options.on_talk("the workspace can be written again")
             supervisor.notify(STATUS=self._status())
 
@@ -378,14 +376,9 @@ class Serve:
 
     def sleep(self) -> None:
         """Wait for the next wake, or for somebody to say something."""
-        poll = select.poll()
-        poll.register(self.pipe, select.POLLIN)
-        poll.register(self.signals, select.POLLIN)
-        if self.engine.keeping.wire is not None:
-            poll.register(self.engine.keeping.wire, select.POLLIN)
-        for fd in self.watched:
-            poll.register(fd, select.POLLIN)
-        for fd, _ in poll.poll(self._patience() * 1000):
+        wire = self.engine.keeping.wire if clock.awake() >= self.retry_at else None
+        fds = [self.pipe.fileno(), self.signals.fileno(), *self.watched, *([wire.fileno()] if wire is not None else [])]
+        for fd in clock.wait(fds, self._patience()):
             if fd == self.pipe.fd:
                 self.pipe.drain()
             elif fd in self.watched:

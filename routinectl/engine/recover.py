@@ -37,7 +37,7 @@ Fates = dict[str, list[tuple[str, Run]]]
 
 def _look(engine: Engine, now: datetime) -> Fates:
     """Ask the keeper, record the ends it tells of, and judge the other open runs."""
-    engine.keeping.find()
+    engine.keeping.find_or_outlive()
     hello = engine.keeping.hello if engine.keeping.wire is not None else {}
     dead = engine.keeping.is_dead()
     records = engine.keeping.records() if dead else []

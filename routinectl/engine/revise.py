@@ -13,14 +13,14 @@ from datetime import datetime
 
 from routinectl.core import decision
 from routinectl.core.event import Event
-from routinectl.core.routine import schedule_key
+from routinectl.core.routine import build, schedule_key
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Standing
 from routinectl.core.units import to_iso
 from routinectl.engine.record import event_of
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError
-from routinectl.files import definitions
+from routinectl.files import definitions, projections
 from routinectl.files.definitions import Definition
 from routinectl.version import VERSION
 
@@ -103,7 +103,7 @@ def revision(world: World, standing: Standing, definition: Definition, now: date
     """Return what a good definition changes, by the rules of edits (DESIGN 6.8)."""
     data = {"at": to_iso(now), "definition": definition.doc, "fingerprint": definition.fingerprint}
     if standing.doc is None or standing.deleted:
-        return [Event("routine.created", definition.id, data)]
+        return [Event("routine.created", definition.id, data), *_lost(world, standing, definition, now)]
     events: list[Event] = []
     enabled, was = definition.doc.get("enabled", True), standing.enabled
     same = standing.fingerprint == definition.fingerprint
@@ -127,6 +127,18 @@ def revision(world: World, standing: Standing, definition: Definition, now: date
     if enabled != was:
         events.append(Event("routine.enabled" if enabled else "routine.disabled", definition.id, {"at": to_iso(now)}))
     return events
+
+
+def _lost(world: World, standing: Standing, definition: Definition, now: datetime) -> list[Event]:
+    """Return a hold for review where a state.json tells of a routine that the journal has never heard of.
+
+    Its newest slot since then may have run or not; nobody knows any more, so it is never fired as if it were new.
+    """
+    since = projections.told_until(world.layout, definition.id) if standing.version == 0 else None
+    if since is None or since >= now or not definition.doc.get("enabled", True):
+        return []
+    newest = build(definition.id, definition.doc, now).schedule.last_n(since, now, 1)
+    return [Event("slot.held", definition.id, {"at": to_iso(now), "slot": to_iso(slot), "reason": "journal_lost"}) for slot in newest]
 
 
 def deletion(world: World, name: str, now: datetime) -> list[Event]:

@@ -17,7 +17,7 @@ from routinectl import clock
 from routinectl.core import decision
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine, build
-from routinectl.core.standing import Standing, from_plain, to_plain
+from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
 from routinectl.errors import DefinitionError
 from routinectl.files import checkpoint
 from routinectl.files.journal import Damage, Journal
@@ -93,7 +93,7 @@ class World:
             self.changed.add(event.subject)
 
     def _note_waiting(self, standing: Standing) -> None:
-        since = [hold.slot for hold in standing.holds.values() if hold.reason == "capacity"]
+        since = [hold.slot for hold in standing.holds.values() if hold.reason in ("capacity", RELEASED)]
         since += [request.at for request in standing.requests.values()]
         if since:
             self.waiting[standing.id] = min(since)

@@ -150,7 +150,7 @@ class Journal:
         self.offset += len(data)
         self.seq += len(events)
         self._count += len(events)
-        self.last_time = time
+        self.last_time = max(time, self.last_time)
 
     def sync(self) -> None:
         """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again."""
@@ -207,7 +207,7 @@ class Journal:
             segment, offset, size = self._pending or (self.segment, self.offset, 0)
             self.damage.append(Damage(segment, offset, size, missing, event.time))
             self._pending = None
-        self.seq, self.last_time = max(event.seq, self.seq), event.time
+        self.seq, self.last_time = max(event.seq, self.seq), max(event.time, self.last_time)
         events.append(event)
 
     def _inode_changed(self) -> bool:

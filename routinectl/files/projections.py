@@ -10,9 +10,11 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from routinectl.core.units import from_iso
 from routinectl.files import atomic
 from routinectl.files.journal import Position
 from routinectl.files.layout import Layout
@@ -36,6 +38,14 @@ def write_state(layout: Layout, routine_id: str, state: Line) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         data = json.dumps(state, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
         atomic.write(state_path(layout, routine_id), data, durable=False)
+
+
+def told_until(layout: Layout, routine_id: str) -> datetime | None:
+    """Return the time of the last event that a routine's state.json knows of, or None."""
+    try:
+        return from_iso(json.loads(state_path(layout, routine_id).read_bytes())["position"]["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def append_history(layout: Layout, routine_id: str, lines: Iterable[Line], *, known: set[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from routinectl.core import projection
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
-from routinectl.core.units import from_epoch, to_iso
+from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine.project import unprojected
 from routinectl.errors import RoutinectlError
 from routinectl.files import lease
@@ -17,6 +17,7 @@ from routinectl.operations.history import lines
 from routinectl.operations.session import Session
 
 Row = dict[str, Any]
+_BACKWARDS = 5.0
 
 
 def rows(session: Session, *, only: str | None = None) -> list[Row]:
@@ -89,8 +90,18 @@ def status(session: Session) -> Row:
                  for name in _thawed(session) for hold in session.standing(name).holds.values()],
         "last": [{key: row[key] for key in ("id", "last_outcome", "last_run_at")}
                  for row in sorted((row for row in found if row["last_run_at"]), key=lambda row: str(row["last_run_at"]))[-5:]],
+        "clock": {"suspect": _ahead(session) > _BACKWARDS, "journal_ahead_seconds": max(round(_ahead(session)), 0)},
         "max_concurrent_runs": session.settings.max_concurrent_runs,
     }  # fmt: skip
+
+
+def _ahead(session: Session) -> float:
+    """Return by how many seconds the journal is ahead of the clock."""
+    last = session.world.journal.last_time
+    accepted = session.world.workspace.get("clock.accepted")
+    if accepted is not None and str(accepted.data["doubted"]) >= last:
+        return 0.0
+    return (from_iso(last) - session.now).total_seconds() if last else 0.0
 
 
 def _thawed(session: Session) -> list[str]:

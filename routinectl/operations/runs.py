@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import os
-import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,9 +93,7 @@ def attend(session: Session, patience: timedelta) -> None:
         if not session.serve_lives and session.world.running:
             recover(session.engine, now)
         return
-    poll = select.poll()
-    poll.register(keeping.wire, select.POLLIN)
-    if poll.poll(patience.total_seconds() * 1000):
+    if clock.wait([keeping.wire.fileno()], patience.total_seconds()):
         session.engine.listen(now)
     session.engine.hear()
     waiting = [name for name in session.engine.next_waiting() if name in session.world.dirty]

@@ -191,6 +191,7 @@ class Keeper:
         if self.wires.pop(wire.fileno(), None) is not None:
             self.poll.unregister(wire)
         wire.close()
+        self.idle_since = boot()  # it may have slept through a long connection: idleness begins now
 
     def acknowledge(self, run_ids: list[str]) -> None:
         """Forget ends that are durable in the journal; empty the log when none is left and no run needs its lines."""
@@ -336,7 +337,8 @@ class Keeper:
             return
         self.lines += [_line({"ended": record}) for record in records]
         self.write_log()
-        os.fdatasync(self.log)
+        with contextlib.suppress(OSError):
+            os.fdatasync(self.log)
         for wire in list(self.wires.values()):
             self.answer(wire, {"ended": records})
 
@@ -365,10 +367,13 @@ class Keeper:
                 leftovers.punch(self.runs_folder, f"{run.routine}/{run.id}/out", run.cap)
 
     def write_log(self) -> None:
-        """Write the waiting lines of the log in one write."""
+        """Write the waiting lines of the log in one write. On a full disk they wait: the keeper must outlive it."""
         data, self.lines = b"".join(self.lines), []
-        while data:
-            data = data[os.write(self.log, data) :]
+        try:
+            while data:
+                data = data[os.write(self.log, data) :]
+        except OSError:
+            self.lines = [data]
 
 
 def boot() -> float:

@@ -48,6 +48,12 @@ def _people(found: dict[str, Any], session: Session) -> None:
     output.write(f"{found['workspace']}: {alive}")
     counts = ", ".join(f"{count} {output.word(state)}" for state, count in found["routines"].items()) or "no routines"
     output.write(f"{counts}; {len(found['running'])} of {found['max_concurrent_runs']} places taken")
+    if found["clock"]["suspect"]:
+        ahead = found["clock"]["journal_ahead_seconds"]
+        output.write(
+            output.paint(f"clock suspect: the journal is {ahead}s ahead of it; a start decides nothing until it returns", "yellow")
+        )
+        output.write("Hint: routinectl doctor --accept-clock")
     if found["running"]:
         output.write("\nRunning")
         _running(found["running"], session)

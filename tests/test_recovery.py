@@ -1,0 +1,206 @@
+"""What is lost, doubted or out of reach: a lost journal, a full disk, a suspect clock, slots for review, a dead keeper."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import ECHO, until
+
+from routinectl import clock
+from routinectl.core.recovery import Evidence, judge
+from routinectl.files.layout import Layout
+from routinectl.files.lock import is_held, try_lock
+
+
+@pytest.mark.parametrize(
+    ("evidence", "fate"),
+    [
+        pytest.param(Evidence(True, False, False, True, True), "ended", id="an exit record"),
+        pytest.param(Evidence(False, True, True, True, True), "wait", id="the keeper minds it"),
+        pytest.param(Evidence(False, True, False, True, True), "watch", id="alive without its keeper"),
+        pytest.param(Evidence(False, False, False, False, True), "start", id="never begun"),
+        pytest.param(Evidence(False, False, False, True, True), "interrupted", id="begun, and its end not seen"),
+        pytest.param(Evidence(False, False, False, False, False), "interrupted", id="another boot"),
+    ],
+)
+def test_what_became_of_a_run(evidence, fate):
+    assert judge(evidence) == fate
+
+
+def test_a_run_whose_keeper_is_killed_is_interrupted_when_it_ends(workspace):
+    workspace.define("x", "timeout: 1m\naction: {command: [sleep, '1.5']}\n")
+    with workspace.serving() as serving:
+        workspace.ok("run-now", "x")
+        started = until(lambda: workspace.events("run.started"))
+        parent = int(Path(f"/proc/{started[0]['data']['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(parent, signal.SIGKILL)
+        serving.wait_for("interrupted")
+
+    assert [event["data"]["outcome"] for event in workspace.events("run.ended")] == ["interrupted"]
+    assert not is_held(workspace.root / ".routinectl/locks/x.0.lock")
+
+
+def test_serve_goes_on_after_its_keeper_was_killed(workspace):
+    workspace.define("tick", ECHO.format(every="1s"))
+    with workspace.serving() as serving:
+        serving.wait_for("succeeded")
+        keepers = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_keeper_of(pid, workspace)]
+        for pid in keepers:
+            os.kill(pid, signal.SIGKILL)
+        serving.wait_for("succeeded", serving.text.count("succeeded") + 2)
+
+    assert keepers
+
+
+def is_keeper_of(pid: str, workspace) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"keeper import main" not in file.read():
+                return False
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith(str(workspace.root)) for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def test_a_lost_journal_starts_nothing_as_new(workspace):
+    workspace.define("x", "triggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
+    workspace.ok("run-now", "x", "--wait")
+    state = workspace.root / "routines/x/state.json"
+    plain = json.loads(state.read_text())
+    plain["position"]["time"] = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    state.write_text(json.dumps(plain))
+    shutil.rmtree(workspace.root / ".routinectl")
+    (waiting,) = workspace.ok("review", "--json").data
+
+    assert waiting["reason"] == "journal_lost"
+    assert waiting["slot"].endswith("T09:00:00Z")
+
+
+class TestReview:
+    @pytest.fixture
+    def held(self, workspace):
+        at = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
+        workspace.define(
+            "x",
+            f'triggers: [{{at: "{at.isoformat()}"}}]\ntimeout: 1m\nmisfire: {{window: 1s, grace: 0s}}\naction: {{command: [echo, hi]}}\n',
+        )
+        workspace.ok("list")
+        until(lambda: datetime.now(UTC) > at + timedelta(seconds=2))
+        workspace.ok("serve", "--once")
+        return workspace
+
+    def test_a_slot_older_than_the_window_waits(self, held):
+        (waiting,) = held.ok("review", "--json").data
+
+        assert waiting["reason"] == "review"
+        assert "older than the window" in held.ok("why", "x", "--at", waiting["slot"]).out
+        assert held.ok("status", "--json").data["held"][0]["id"] == "x"
+
+    def test_run_has_it_run(self, held):
+        held.ok("review", "x", "--run")
+        with held.serving() as serving:
+            serving.wait_for("succeeded")
+
+        assert [event["data"]["reason"] for event in held.events("run.claimed")] == ["review"]
+        assert held.ok("review", "--json").data == []
+
+    def test_dismiss_answers_it(self, held):
+        held.ok("review", "x", "--dismiss")
+
+        assert [event["data"]["reason"] for event in held.events("slot.skipped")] == ["dismissed"]
+        assert held.run("review", "x", "--run").code == 3
+
+
+def test_a_journal_ahead_of_the_clock_decides_nothing_until_a_person_accepts(workspace):
+    workspace.define("tick", ECHO.format(every="1s"))
+    with workspace.serving() as serving:
+        serving.wait_for("succeeded")
+    (path,) = (workspace.root / ".routinectl/journal").glob("*.jsonl")
+    age(path, workspace.root / ".routinectl/checkpoint")
+    with workspace.serving() as serving:
+        serving.wait_for("clock suspect")
+        before = len(workspace.events("run.claimed"))
+        until(lambda: "clock suspect" in workspace.ok("status").out)
+        workspace.ok("doctor", "--accept-clock")
+        serving.wait_for("the clock is believed again")
+
+    assert before == len([event for event in workspace.events("run.claimed") if event["time"] > "2027"])
+
+
+def age(journal, checkpoint) -> None:
+    """Rewrite a journal as if it had been written in two days."""
+    from routinectl.core.event import decode, encode
+
+    events = [decode(line) for line in journal.read_bytes().splitlines()]
+    for event in events:
+        event.time = (datetime.fromisoformat(event.time) + timedelta(days=400)).isoformat().replace("+00:00", "Z")
+    journal.write_bytes(b"".join(map(encode, events)))
+    checkpoint.unlink(missing_ok=True)
+
+
+def test_a_clock_that_is_set_and_a_night_of_sleep_are_told_apart():
+    before = clock.Reading(datetime(2026, 1, 1, tzinfo=UTC), 100.0, 100.0)
+    later = datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+    asleep = clock.compare(before, clock.Reading(later, 100.0 + 8 * 3600, 160.0))
+    assert (asleep.step, asleep.asleep) == (0.0, 8 * 3600 - 60.0)
+    stepped = clock.compare(before, clock.Reading(later, 160.0, 160.0))
+    assert (stepped.step, stepped.asleep) == (8 * 3600 - 60.0, 0.0)
+
+
+def test_waiting_hears_of_a_descriptor_whatever_its_number():
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    assert clock.wait([reading], 5) == [reading]
+    assert clock.wait([os.pipe()[0]], 0.01) == []
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_full_disk_starts_nothing_and_serve_goes_on_when_there_is_room(workspace, tmp_path):
+    """On a small file system of its own; needs root to mount it."""
+    import subprocess
+
+    image, mount = tmp_path / "image", tmp_path / "mount"
+    mount.mkdir()
+    image.write_bytes(b"\0" * 12_000_000)
+    made = subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], capture_output=True, check=False)
+    if (
+        os.getuid() != 0
+        or made.returncode
+        or subprocess.run(["mount", "-o", "loop", str(image), str(mount)], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        shutil.copytree(workspace.root, mount / "w")
+        workspace.root = mount / "w"
+        workspace.define("tick", ECHO.format(every="1s"))
+        with workspace.serving() as serving:
+            serving.wait_for("succeeded")
+            with open(mount / "filler", "wb") as filler, pytest.raises(OSError, match="No space"):
+                while True:
+                    filler.write(b"x" * 65536)
+                    filler.flush()
+            serving.wait_for("nothing starts until it can")
+            (mount / "filler").unlink()
+            serving.wait_for("can be written again")
+            serving.wait_for("succeeded", serving.text.count("succeeded") + 1)
+        claims = [event["data"]["slot"] for event in workspace.events("run.claimed")]
+        assert len(claims) == len(set(claims))
+    finally:
+        until(lambda: subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0)
+
+
+def test_locks_of_a_layout_are_private(tmp_path):
+    layout = Layout(tmp_path)
+    layout.make()
+    held = try_lock(layout.lock("x"))
+    assert try_lock(layout.lock("x")) is None
+    held.close()
+    assert not is_held(layout.lock("x"))
