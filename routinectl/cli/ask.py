@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from routinectl.cli import output
-from routinectl.core.schedule.read import Reading, meaning_of, read_trigger
+from routinectl.core.schedule.describe import describe_trigger
+from routinectl.core.schedule.read import Reading, read_trigger
 from routinectl.core.schedule.zone import load
 from routinectl.core.units import to_epoch
 from routinectl.errors import DefinitionError, RoutinectlError, ScheduleError, UsageError
@@ -55,7 +56,7 @@ def definition(session: Session) -> tuple[str, dict[str, Any]]:
         except ScheduleError as error:
             output.error(error)
             continue
-        output.say(f"  understood as {meaning_of(trigger)}")
+        output.say(f"  {output.with_zone(describe_trigger(trigger), trigger.zone.name)}")
         return name, {**doc, "triggers": [{"schedule": text}]}
 
 

@@ -50,7 +50,8 @@ def describe_cron(cron: Cron) -> str:
 
 
 def _local(epoch: int, zone: Zone) -> str:
-    return f"{datetime.fromtimestamp(epoch, zone.info):%Y-%m-%d %H:%M} ({zone.name})"
+    moment = datetime.fromtimestamp(epoch, zone.info)
+    return f"{moment:%Y-%m-%d %H:%M:%S} ({zone.name})" if moment.second else f"{moment:%Y-%m-%d %H:%M} ({zone.name})"
 
 
 def _without_one(text: str) -> str:
