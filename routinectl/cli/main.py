@@ -41,6 +41,8 @@ def _run(words: list[str]) -> int:
     except RoutinectlError as error:
         output.error(error)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         output.error(RoutinectlError(f"{where}{error.strerror or error}", "routinectl doctor"))
