@@ -91,18 +91,6 @@ def parse_size(text: str | int) -> int:
     return int(match[1]) * _SIZE_UNITS[match[2] or "B"]
 
 
-def format_size(size: int) -> str:
-    """Return a size as people read it: `512 B`, `1.5 MiB`."""
-    if size < 1024:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1024 or unit == "TiB":
-            break
-    return f"{value:.1f} {unit}".replace(".0 ", " ")
-
-
 def to_iso(instant: datetime) -> str:
     """Return an aware instant in UTC with a `Z`; microseconds only where there are some."""
     if instant.tzinfo is not UTC:

@@ -60,17 +60,6 @@ def try_lock(path: Path) -> Lock | None:
     return Lock(path, fd)
 
 
-def wait_lock(path: Path) -> Lock:
-    """Take the lock, waiting for it as long as it takes."""
-    fd = open_file(path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Lock(path, fd)
-
-
 def is_held(path: Path) -> bool:
     """Say whether anybody holds the lock, without making the file."""
     try:

@@ -78,11 +78,6 @@ def _clean(line: str) -> str:
     return " ".join(text.split())[:_LINE]
 
 
-def read_output(layout: Layout, routine_id: str, run_id: str) -> bytes:
-    """Return what a run printed. Raises FileNotFoundError when it is not kept any more (or never started)."""
-    return (layout.run(routine_id, run_id) / "out").read_bytes().replace(b"\0", b"")
-
-
 def follow(path: Path, offset: int) -> bytes:
     """Return what was added to an output since an offset."""
     try:
