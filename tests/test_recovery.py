@@ -207,3 +207,19 @@ def test_locks_of_a_layout_are_private(tmp_path):
     assert try_lock(layout.lock("x")) is None
     held.close()
     assert not is_held(layout.lock("x"))
+
+
+def test_a_disk_that_fails_makes_nobody_forgotten(workspace, monkeypatch):
+    from routinectl.core.settings import Settings
+    from routinectl.engine.engine import Engine
+
+    engine = Engine(Layout(workspace.root), Settings())
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engine, "record", full)
+    with pytest.raises(OSError, match="No space"):
+        engine.settle([f"r{number}" for number in range(30)], datetime.now(UTC))
+
+    assert engine.world.dirty == {f"r{number}" for number in range(30)}

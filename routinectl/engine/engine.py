@@ -115,8 +115,11 @@ class Engine:
         while names:
             batch, names = names[:size], names[size:]
             size = min(size * 2, BATCH)
-            started = self.fire(batch, now)
-            self.hand_over(started, now)
+            try:
+                self.hand_over(self.fire(batch, now), now)
+            except OSError:
+                self.world.dirty.update(batch, names)  # nothing was decided for them: ask again when the disk is well
+                raise
             for name in batch:
                 self.world.plan(name, now)
 
