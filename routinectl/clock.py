@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _MOST_OF_SELECT = 1024
+_TIMEX_BYTES = 256  # more than struct timex has on any Linux
+_TIME_ERROR = 5  # what adjtimex answers when nothing keeps the clock
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its monotonic clock counts sleep already
 
 
@@ -48,6 +50,19 @@ def wait(fds: Sequence[int], seconds: float) -> list[int]:
     for fd in fds:
         poll.register(fd, select.POLLIN)
     return [fd for fd, _ in poll.poll(seconds * 1000)]
+
+
+def synchronised() -> bool:
+    """Say whether the kernel knows that a time service keeps this clock (Linux; elsewhere False).
+
+    Setting the clock by hand clears that, and a time service sets it again once it has corrected the clock: adjtimex(2).
+    """
+    import ctypes
+
+    try:
+        return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) in range(_TIME_ERROR)
+    except (OSError, AttributeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def said(wishes) -> list[str]:
             else:
                 found.append(f"{verdict} {f'{wish.slot:%H:%M}' if wish.slot else wish.request} {wish.reason}")
         elif isinstance(wish, Hold):
-            found.append(f"hold {wish.slot:%H:%M} {wish.reason}")
+            found.append(f"hold {f'{wish.slot:%H:%M}' if wish.slot else wish.request} {wish.reason}")
         else:
             assert isinstance(wish, Resume)
             found.append(f"resume {wish.at:%H:%M}")
@@ -130,8 +130,13 @@ TABLE = [
      "09:10:00", ["start q1 requested"]),
     ("a request does not use up a slot, but the slot meets its run", {}, "08:30:00",
      [("08:50:00", "run.requested", {"request": "q1"})], "09:00:00", ["start q1 requested", "skipped 09:00 overlap"]),
-    ("a request that nobody read in time is missed", {"misfire": {"window": "10m"}}, "08:30:00",
-     [("08:31:00", "run.requested", {"request": "q1"})], "08:50:00", ["missed q1 too_old"]),
+    ("a request that nobody read in time waits for review", {"misfire": {"window": "10m"}}, "08:30:00",
+     [("08:31:00", "run.requested", {"request": "q1"})], "08:50:00", ["hold q1 review"]),
+    ("once held, a person decides about it", {"misfire": {"window": "10m"}}, "08:30:00",
+     [("08:31:00", "run.requested", {"request": "q1"}), ("08:50:00", "slot.held", {"request": "q1", "reason": "review"})], "08:51:00", []),
+    ("and released it runs, however old", {"misfire": {"window": "10m"}}, "08:30:00",
+     [("08:31:00", "run.requested", {"request": "q1"}), ("08:50:00", "slot.held", {"request": "q1", "reason": "review"}),
+      ("08:51:00", "slot.released", {"request": "q1"})], "08:52:00", ["start q1 requested"]),
     ("a clock set back runs nothing again", {}, "08:30:00",
      [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"})], "08:59:00", []),
 ]  # fmt: skip

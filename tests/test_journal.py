@@ -200,12 +200,79 @@ def test_an_event_survives_its_line():
 
 
 def test_a_checkpoint_is_read_back_and_a_damaged_one_is_none(layout):
-    checkpoint.write(layout, (1, 20), 3, "t", [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
-    found = checkpoint.read(layout)
+    checkpoint.write(layout.checkpoint, (1, 20), 3, "t", [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
+    found = checkpoint.read(layout.checkpoint)
     assert found is not None
     assert (found.position, found.seq, found.records) == ((1, 20), 3, [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
 
     data = bytearray(layout.checkpoint.read_bytes())
     data[len(data) // 2] ^= 1
     layout.checkpoint.write_bytes(data)
-    assert checkpoint.read(layout) is None
+    assert checkpoint.read(layout.checkpoint) is None
+
+
+def test_a_seek_that_does_not_end_an_event_of_that_number_is_refused(layout):
+    journal = write(layout, "a", "b")
+    segment_number, offset = journal.position
+
+    assert Journal(layout).seek((segment_number, offset), 2, "")
+    assert not Journal(layout).seek((segment_number, offset), 3, "")
+    assert not Journal(layout).seek((segment_number, offset - 3), 2, "")
+    assert not Journal(layout).seek((segment_number, offset + 1), 2, "")
+
+
+def test_space_is_set_aside_behind_the_end_and_no_reader_sees_it(layout):
+    journal = write(layout, "a")
+    journal.reserve()
+
+    assert os.stat(journal.path(1)).st_size == journal.offset
+    assert os.stat(journal.path(1)).st_blocks * 512 >= 1024 * 1024
+    assert read(layout)[0] == ["a"]
+
+
+def test_a_segment_that_finds_no_room_is_not_begun(layout, monkeypatch):
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 100)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journals.atomic, "reserve", full)
+    for kind in "abc":
+        write(layout, kind)
+    assert Journal(layout).segments() == [1]
+    monkeypatch.undo()
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 100)
+    write(layout, "d")
+    assert Journal(layout).segments() == [1, 2]
+    assert read(layout)[0] == ["a", "b", "c", "d"]
+
+
+def test_old_segments_go_once_a_checkpoint_and_the_ledgers_hold_what_they_said(layout, monkeypatch):
+    from datetime import timedelta
+
+    from routinectl.core.settings import Retention
+    from routinectl.engine.retain import drop_segments
+    from routinectl.engine.world import World
+    from routinectl.files import projections
+
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 400)
+    for number in range(20):
+        write(layout, "routine.paused" if number % 2 == 0 else "routine.resumed")
+    write(layout, "routine.paused")
+    world = World(layout)
+    world.load()
+    last = world.journal.segment
+    long_ago, small = Retention(age=timedelta(days=1)), Retention(size=1)
+
+    assert drop_segments(world, small) == 0, "the ledgers have not been written yet"
+    projections.write_position(layout, world.journal.position, world.journal.seq)
+    assert drop_segments(world, long_ago) == 0, "nothing is old enough"
+    assert drop_segments(world, small) == last - 1
+    assert Journal(layout).segments() == [last]
+
+    layout.checkpoint.write_bytes(b"damaged")
+    again = World(layout)
+    again.load()
+    assert again.standing("x").position == world.standing("x").position
+    assert again.standing("x").version == 21
+    assert again.journal.damage == []

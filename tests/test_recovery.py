@@ -118,6 +118,8 @@ class TestReview:
 
 
 def test_a_journal_ahead_of_the_clock_decides_nothing_until_a_person_accepts(workspace):
+    if clock.synchronised():
+        pytest.skip("a time service keeps the clock of this machine, so it is believed")
     workspace.define("tick", ECHO.format(every="1s"))
     with workspace.serving() as serving:
         serving.wait_for("succeeded")

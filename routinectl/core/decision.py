@@ -49,11 +49,12 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep a slot open for later."""
+    """Keep a slot, or a request, open for later."""
 
     id: str
-    slot: datetime
     reason: str
+    slot: datetime | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,10 @@ def requests(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
 def _requests(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:
     running = len(standing.runs)
     for request in standing.requests.values():
-        if now - request.at > routine.window(request.at):
-            yield Skip(standing.id, True, "too_old", request=request.id)
+        if request.hold in REVIEWS:
+            continue
+        if now - request.at > routine.window(request.at) and request.hold != RELEASED:
+            yield Hold(standing.id, "review", request=request.id)
             continue
         refused = gates.refusal(routine, standing, now, asked=True, force=request.force)
         if refused is None and running >= routine.parallel:
@@ -195,7 +198,7 @@ def _slots(routine: Routine, standing: Standing, now: datetime, *, busy: bool) -
         elif isinstance(wish, catch_up.Miss):
             yield Skip(standing.id, True, wish.reason, interval=wish.interval)
         else:
-            yield Hold(standing.id, wish.slot, wish.reason)
+            yield Hold(standing.id, wish.reason, wish.slot)
 
 
 def _start(routine: Routine, standing: Standing, run: catch_up.Run, now: datetime, *, busy: bool) -> Iterator[Wish]:
@@ -212,7 +215,7 @@ def _start(routine: Routine, standing: Standing, run: catch_up.Run, now: datetim
     if run.collapsed is not None:
         yield Skip(standing.id, True, "collapsed", interval=run.collapsed)
     if refused.hold and not waiting:
-        yield Hold(standing.id, run.slot, refused.reason)
+        yield Hold(standing.id, refused.reason, run.slot)
     else:
         yield Skip(standing.id, False, "collapsed" if waiting and not routine.forbid else refused.reason, slot=run.slot)
 
@@ -226,7 +229,7 @@ def without_place(start: Start, standing: Standing, routine: Routine) -> list[Wi
         wishes.append(Skip(start.id, True, "collapsed", interval=start.collapsed))
     if any(hold.reason == "capacity" for hold in standing.holds.values()):
         return [*wishes, Skip(start.id, False, "overlap" if routine.forbid else "collapsed", slot=start.slot)]
-    return [*wishes, Hold(start.id, start.slot, "capacity")]
+    return [*wishes, Hold(start.id, "capacity", start.slot)]
 
 
 def disabled_here(start: Start) -> Wish:

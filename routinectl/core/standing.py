@@ -33,13 +33,14 @@ class Hold:
 
 @dataclass(slots=True)
 class Request:
-    """A run that somebody asked for. `force` passes cooldown; `payload` is a file name in the request's run folder."""
+    """A run that somebody asked for. `force` passes cooldown; `hold` says what it waits for: `review`, or `released` from it."""
 
     id: str
     at: datetime
     by: str
     force: bool = False
     payload: Mapping[str, Any] | None = None
+    hold: str = ""
 
 
 @dataclass(slots=True)
@@ -174,12 +175,24 @@ def _answered(standing: Standing, event: Event) -> None:
 
 
 def _held(standing: Standing, event: Event) -> None:
+    if "request" in event.data:
+        _hold_request(standing, event, event.data["reason"])
+        return
     slot = from_iso(event.data["slot"])
     standing.holds[slot] = Hold(slot, event.data["reason"], _at(event))
     standing.advance(slot)
 
 
+def _hold_request(standing: Standing, event: Event, reason: str) -> None:
+    request = standing.requests.get(event.data["request"])
+    if request is not None:
+        request.hold = reason
+
+
 def _released(standing: Standing, event: Event) -> None:
+    if "request" in event.data:
+        _hold_request(standing, event, RELEASED)
+        return
     hold = standing.holds.get(from_iso(event.data["slot"]))
     if hold is not None:
         hold.reason = RELEASED

@@ -34,7 +34,6 @@ MISSED = {
     "disabled": "the routine was disabled before it was answered",
     "deleted": "the routine was deleted before it was answered",
     "damaged": "a line of the journal that may have held its verdict is damaged",
-    "too_old": "the request was older than the window when it was read",
 }
 HELD = {
     "capacity": "all places of max_concurrent_runs, or of the routine, are taken; it starts when one is free",

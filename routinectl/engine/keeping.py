@@ -120,6 +120,12 @@ class Keeping:
             raise
         self.outstanding += len(fds)
 
+    def alert(self) -> None:
+        """Wake the keeper, because a batch is about to come."""
+        if self.wire is not None:
+            with contextlib.suppress(Closed):
+                self._send({"soon": True})
+
     def cancel(self, run_ids: list[str]) -> None:
         """Have runs stopped."""
         if run_ids and self.wire is not None:

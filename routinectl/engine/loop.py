@@ -24,15 +24,16 @@ from routinectl.engine import recover as recovery
 from routinectl.engine.damage import answer_damage
 from routinectl.engine.engine import Engine
 from routinectl.engine.project import Projector
-from routinectl.engine.retain import retain
+from routinectl.engine.retain import drop_segments, retain
 from routinectl.engine.revise import PATIENCE, cache_words
 from routinectl.errors import BusyError, DefinitionError, RoutinectlError
-from routinectl.files import config, definitions, journal, watch
+from routinectl.files import atomic, config, definitions, journal, watch
 from routinectl.files.lock import Lock, try_lock
 from routinectl.process import supervisor
 from routinectl.version import VERSION
 
 _EARLY = 3.0  # seconds before its due instant in which a routine is made ready
+_WARM = 0.002  # seconds before its due instant in which serve and keeper wake up: a cold start of either costs a millisecond
 _LONGEST_SLEEP = 20.0  # so that a clock that was set, or a night's sleep, is noticed
 _CHECKPOINT_EVENTS = 10_000
 _CHECKPOINT_SECONDS = 300.0
@@ -68,7 +69,7 @@ class Serve:
         self.watched: dict[int, tuple[str, Run]] = {}
         self.clocks = clock.read()
         self.suspect_until: datetime | None = None
-        self.project_at = self.recover_at = 0.0
+        self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
         self.look_again: dict[str, float] = {}
         self.trouble = ""
@@ -179,6 +180,7 @@ class Serve:
         self._look_at_definitions(now)
         if not self._decides(now):
             return
+        self.world.journal.reserve()
         due = self.world.take_due(now.timestamp())
         if due or self.world.dirty:
             self.engine.settle(due, now)
@@ -212,13 +214,23 @@ class Serve:
         if self.engine.keeping.wire is None and self.engine.fires:
             recovery.recover(self.engine, now)
             self.engine.keeping.ensure()
+        made = ""
         for name in soon:
             routine, wake = self.world.routine(name), self.world.wakes.get(name)
-            if routine is None or wake is None or clock.now().timestamp() >= wake - 0.005:
+            if routine is None or wake is None:
                 continue
+            if clock.now().timestamp() >= wake - 2 * _WARM:
+                if wake != self.alerted:
+                    self.alerted = wake
+                    self.engine.keeping.alert()
+                break
             entry = self.world.entry(name)
             if entry.prepared is None:
                 self.engine.make_ready(name, wake)
+                made = name
+        if made:
+            # What the file system has put off is written now: else the sync of the claim has to wait for it.
+            atomic.sync_folder(self.engine.layout.runs / made)
 
     # -- definitions
 
@@ -294,7 +306,7 @@ class Serve:
         if self.suspect_until is None:
             return True
         returned = now < self.suspect_until + _SUSPECT_STEP if self.suspect_forwards else now >= self.suspect_until
-        if returned or self._accepted(self.suspect_until):
+        if returned or self._accepted(self.suspect_until) or clock.synchronised():
             self.suspect_until = None
             self.options.on_talk("the clock is believed again")
             supervisor.notify(STATUS=self._status())
@@ -345,6 +357,7 @@ class Serve:
             self.next_checkpoint = awake + _CHECKPOINT_SECONDS
         if awake >= self.next_retain:
             retain(self.engine.layout, self.engine.settings.retention, self.world)
+            drop_segments(self.world, self.engine.settings.retention)
             self.next_retain = awake + _RETAIN_SECONDS
         self.world.cool()
 
@@ -403,9 +416,11 @@ class Serve:
         elif self.suspect_until is None:
             wake = self.world.next_wake()
             if wake is not None:
+                left = wake[0] - now
                 ready = self.world.thawed.get(wake[1])
-                early = 0.0 if ready is not None and ready.prepared is not None else _EARLY * 0.8
-                waits.append(wake[0] - now - (early if wake[0] - now > early else 0.0))
+                for early in () if ready is not None and ready.prepared is not None else (_EARLY * 0.8,):
+                    left = left - early if left > early else left
+                waits.append(left - _WARM)  # the last moment is not slept through, but turned: what is awake is quick
         return max(min(waits), 0.0)
 
     def _obey(self, numbers: set[int]) -> None:

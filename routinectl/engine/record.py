@@ -18,7 +18,8 @@ def event_of(wish: Wish, now: datetime) -> Event:
     if isinstance(wish, Resume):
         return Event("routine.resumed", wish.id, {"at": to_iso(wish.at), "by": "routinectl"})
     if isinstance(wish, Hold):
-        return Event("slot.held", wish.id, {"at": to_iso(now), "slot": to_iso(wish.slot), "reason": wish.reason})
+        subject = {"slot": to_iso(wish.slot)} if wish.slot else {"request": wish.request}
+        return Event("slot.held", wish.id, {"at": to_iso(now), **subject, "reason": wish.reason})
     assert isinstance(wish, Skip), "a start is recorded by claim"
     data: dict[str, Any] = {"at": to_iso(now), "reason": wish.reason}
     if wish.slot is not None:

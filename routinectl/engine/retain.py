@@ -9,7 +9,7 @@ from routinectl import clock
 from routinectl.core.retention import KeptRun, expired
 from routinectl.core.settings import Retention
 from routinectl.engine.world import World
-from routinectl.files import run_logs
+from routinectl.files import projections, run_logs
 from routinectl.files.layout import Layout
 
 
@@ -26,6 +26,29 @@ def retain(layout: Layout, limits: Retention, world: World) -> int:
             run_logs.remove(layout, name, run_id)
             removed += 1
     return removed
+
+
+def drop_segments(world: World, limits: Retention) -> int:
+    """Remove journal segments that are too old, or too many; return how many.
+
+    Only what a durable checkpoint holds and the ledgers have is removed: a second checkpoint is written for it, so that
+    a damaged first one costs nothing. The newest segment always stays.
+    """
+    told, _ = projections.read_position(world.layout)
+    first_needed = min(world.journal.segment, told[0])
+    found = [(number, os.stat(world.journal.path(number))) for number in world.journal.segments()]
+    oldest = clock.now().timestamp() - limits.age.total_seconds()
+    total = sum(item.st_size for _, item in found)
+    before = 0
+    for number, item in found:
+        if number >= first_needed or (item.st_mtime > oldest and total <= limits.size):
+            break
+        before = number + 1
+        total -= item.st_size
+    if not before:
+        return 0
+    world.save(base=True)
+    return world.journal.drop(before)
 
 
 def _kept(layout: Layout, name: str, run_id: str) -> KeptRun | None:

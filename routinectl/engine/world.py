@@ -58,11 +58,12 @@ class World:
 
     def load(self) -> None:
         """Fold the journal, from the checkpoint where there is a good one."""
-        saved = checkpoint.read(self.layout)
-        if saved is not None and self.journal.seek(saved.position, saved.seq, saved.time):
-            self._unpack(saved.records)
+        for path in (self.layout.checkpoint, self.layout.base):
+            saved = checkpoint.read(path)
+            if saved is not None and self.journal.seek(saved.position, saved.seq, saved.time):
+                self._unpack(saved.records)
+                break
         self.catch_up()
-        self.since_checkpoint = 0 if saved is not None else self.since_checkpoint
 
     def catch_up(self) -> list[Event]:
         """Fold what others have appended since; returns those events."""
@@ -94,7 +95,7 @@ class World:
 
     def _note_waiting(self, standing: Standing) -> None:
         since = [hold.slot for hold in standing.holds.values() if hold.reason in ("capacity", RELEASED)]
-        since += [request.at for request in standing.requests.values()]
+        since += [request.at for request in standing.requests.values() if request.hold not in decision.REVIEWS]
         if since:
             self.waiting[standing.id] = min(since)
         elif self.waiting:
@@ -221,9 +222,10 @@ class World:
                 self.dirty.add(routine_id)
         heapq.heapify(self.heap)
 
-    def save(self) -> None:
-        """Write a checkpoint of everything folded so far. The journal is synced first: nothing newer may be dropped."""
+    def save(self, *, base: bool = False) -> None:
+        """Write a checkpoint of everything folded so far (`base`: the second one too). The journal is synced before it."""
         self.journal.sync()
         records = [self._freeze(name) if name in self.thawed else self.frozen[name] for name in self.ids()]
-        checkpoint.write(self.layout, self.journal.position, self.journal.seq, self.journal.last_time, records)
+        for path in (self.layout.checkpoint, self.layout.base) if base else (self.layout.checkpoint,):
+            checkpoint.write(path, self.journal.position, self.journal.seq, self.journal.last_time, records)
         self.since_checkpoint = 0

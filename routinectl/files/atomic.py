@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+
+_KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -36,6 +39,23 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def reserve(fd: int, offset: int, size: int) -> None:
+    """Set disk space aside behind the end of a file, whose length stays as it is. Raises OSError when there is none.
+
+    Linux only; elsewhere, and on file systems that cannot, nothing is set aside.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "fallocate"):
+        return
+    if libc.fallocate(fd, _KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(size)) == 0:
+        return
+    number = ctypes.get_errno()
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        raise OSError(number, os.strerror(number))
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,10 +11,10 @@ import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from routinectl.files import atomic
 from routinectl.files.journal import Position
-from routinectl.files.layout import Layout
 
 VERSION = 1
 
@@ -29,17 +29,17 @@ class Checkpoint:
     records: list[bytes]
 
 
-def write(layout: Layout, position: Position, seq: int, time: str, records: Iterable[bytes]) -> None:
+def write(path: Path, position: Position, seq: int, time: str, records: Iterable[bytes]) -> None:
     """Write a checkpoint, durably. The journal must have been synced up to `position`."""
     header = json.dumps({"version": VERSION, "position": position, "seq": seq, "time": time}).encode()
     body = b"\n".join([header, *records]) + b"\n"
-    atomic.write(layout.checkpoint, body + b"%08x\n" % zlib.crc32(body), mode=0o600)
+    atomic.write(path, body + b"%08x\n" % zlib.crc32(body), mode=0o600)
 
 
-def read(layout: Layout) -> Checkpoint | None:
-    """Return the checkpoint, or None when there is none or it is damaged or from another version."""
+def read(path: Path) -> Checkpoint | None:
+    """Return the checkpoint of a file, or None when there is none or it is damaged or from another version."""
     try:
-        data = layout.checkpoint.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     body, tail = data[:-9], data[-9:]

@@ -30,6 +30,8 @@ from routinectl.files import atomic, lock
 from routinectl.files.layout import Layout
 
 SEGMENT_BYTES = 8 * 1024 * 1024
+_RESERVE_BYTES = 1024 * 1024
+_LINE_BYTES = 16 * 1024  # more than most lines have
 _READ_BYTES = 1024 * 1024
 Position = tuple[int, int]
 
@@ -74,6 +76,7 @@ class Journal:
         self._lock_fd = -1
         self._prefix = binascii.hexlify(os.urandom(6)).decode()
         self._count = 0
+        self._reserved_until = 0
         self._pending: tuple[int, int, int] | None = None  # a damaged stretch that waits for the next intact line
 
     @property
@@ -88,11 +91,26 @@ class Journal:
             size = os.stat(self.path(segment)).st_size
         except FileNotFoundError:
             return False
-        if size < offset:
+        if size < offset or (offset and self._number_before(segment, offset) != seq):
             return False
         self._close()
         self.segment, self.offset, self.seq, self.last_time = segment, offset, seq, time
         return True
+
+    def _number_before(self, segment: int, offset: int) -> int:
+        """Return the number of the event that ends at an offset, 0 when none does."""
+        with open(self.path(segment), "rb") as file:
+            size = _LINE_BYTES
+            while True:
+                first = max(offset - size, 0)
+                lines = os.pread(file.fileno(), offset - first, first).split(b"\n")
+                if first == 0 or len(lines) > 2:
+                    break
+                size *= 8
+        try:
+            return decode(lines[-2]).seq if lines[-1] == b"" and len(lines) > 1 else 0
+        except (ValueError, KeyError, TypeError):
+            return 0
 
     def segments(self) -> list[int]:
         """Return the numbers of the segments on disk, in order."""
@@ -151,6 +169,23 @@ class Journal:
         self.seq += len(events)
         self._count += len(events)
         self.last_time = max(time, self.last_time)
+
+    def reserve(self) -> None:
+        """Have a mebibyte of disk ready behind the end, for the ends of runs. Raises OSError when there is none left.
+
+        Whoever starts runs asks for it before every start, so that what was started can always be recorded as ended.
+        """
+        if self._fd < 0 or self.offset + _RESERVE_BYTES <= self._reserved_until:
+            return
+        atomic.reserve(self._fd, self.offset, 2 * _RESERVE_BYTES)
+        self._reserved_until = self.offset + 2 * _RESERVE_BYTES
+
+    def drop(self, before: int) -> int:
+        """Remove the segments below a number; return how many. What they said must be in a durable checkpoint."""
+        gone = [number for number in self.segments() if number < before]
+        for number in gone:
+            os.unlink(self.path(number))
+        return len(gone)
 
     def sync(self) -> None:
         """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again."""
@@ -239,13 +274,31 @@ class Journal:
         if self._fd < 0:
             self._open(create=True)
         if self.offset >= SEGMENT_BYTES:
-            os.fdatasync(self._fd)
-            self._next_segment()
-            self._open(create=True)
+            self._start_segment()
+
+    def _start_segment(self) -> None:
+        """Begin the next segment, when the disk has room for it; else this one goes on. It appears with its space set aside."""
+        following, making = self.path(self.segment + 1), self.layout.tmp / "segment"
+        os.fdatasync(self._fd)
+        fd = -1
+        try:
+            fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            atomic.reserve(fd, 0, 2 * _RESERVE_BYTES)
+            os.fsync(fd)
+            os.rename(making, following)
+        except OSError:
+            return
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        atomic.sync_folder(self.layout.journal)
+        os.ftruncate(self._fd, self.offset)  # gives back what was set aside behind its end
+        self._next_segment()
+        self._open(create=False)
 
     def _next_segment(self) -> None:
         self._close()
-        self.segment, self.offset = self.segment + 1, 0
+        self.segment, self.offset, self._reserved_until = self.segment + 1, 0, 0
 
     def _open(self, *, create: bool) -> bool:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC

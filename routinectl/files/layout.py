@@ -41,8 +41,13 @@ class Layout:
 
     @property
     def checkpoint(self) -> Path:
-        """The folded journal up to a position; may always be deleted while the whole journal is there."""
+        """The folded journal up to a position; may be deleted while the whole journal, or `base`, is there."""
         return self.private / "checkpoint"
+
+    @property
+    def base(self) -> Path:
+        """A second checkpoint, from when journal segments were dropped: what they said is in here too."""
+        return self.private / "checkpoint.base"
 
     @property
     def cache(self) -> Path:

@@ -25,7 +25,6 @@ _SYNC_TIMES = 20
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 _ENOUGH_WATCHES = 8192
 _SLOW_SYNC = 0.05
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +92,12 @@ def _machine() -> Iterator[Check]:
 
 
 def _clock(session: Session) -> Iterator[Check]:
-    synchronised = _SYNCHRONISED.exists() or any(
-        Path(path).exists() for path in ("/run/chrony/chronyd.pid", "/run/ntpd.pid", "/var/run/chrony/chronyd.pid")
+    kept = clock.synchronised()
+    yield Check(
+        "clock",
+        True,
+        "a time service keeps it" if kept else "no time service keeps it, as far as the kernel knows (it may run on the host)",
     )
-    yield Check("clock", True, "a time service is running" if synchronised else "no time service was found (it may run on the host)")
     last = session.world.journal.last_time
     if last:
         ahead = from_iso(last) - session.now

@@ -8,7 +8,7 @@ made the ends durable in the journal and says so (`ack`); then it is emptied.
 
 It is started with few imports (`python -I -S`), holds the lock `keeper`, adopts orphans (subreaper), takes no orders
 but over its socket, and ends when it has no runs and nobody is connected. Requests: `spawn` (a batch; leases as
-descriptors), `cancel`, `ack`. It answers `hello`, `spawned`, and sends `ended` when runs end.
+descriptors), `cancel`, `ack`, `soon` (a batch is about to come: nothing to do but to be awake). It answers `hello`, `spawned`, and sends `ended` when runs end.
 
 A start costs one spawn and one open: the folder, the environment and the program were prepared by whoever asked. The
 batch opens all outputs first and spawns them all then, because the descriptor limit that a run inherits is lowered in

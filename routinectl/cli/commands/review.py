@@ -28,7 +28,7 @@ def command(
     at: Annotated[str | None, typer.Option(help="One slot, by its instant; else all that wait.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
-    """Show the slots that wait for a person, because they are older than the window or their verdict may be lost; answer them."""
+    """Show the slots and requests that wait for a person, because they are older than the window or their verdict may be lost; answer them."""
     if run and dismiss:
         raise UsageError("--run and --dismiss exclude each other", "routinectl review ID --run")
     with Session(context.layout()) as session:
@@ -40,7 +40,9 @@ def command(
                 return
             for item in found:
                 zone = (session.standing(item["id"]).doc or {}).get("timezone", "UTC")
-                output.write(f"{item['id']}  {output.instant(item['slot'], zone, session.now)}  {words('held', item['reason'])}")
+                asked = f"asked for as {item['request']}, " if "request" in item else ""
+                when = output.instant(item.get("slot") or item["since"], zone, session.now)
+                output.write(f"{item['id']}  {asked}{when}  {words('held', item['reason'])}")
             if not found:
                 output.say("Nothing waits for review")
             return

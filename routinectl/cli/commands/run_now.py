@@ -24,7 +24,7 @@ routinectl run-now backup
 routinectl run-now backup --wait
 routinectl run-now report --follow --payload '{"day": "2026-11-20"}'
 """
-_BLOCKED = {"overlap": 75, "too_old": 75, "max_runs": 77, "cooldown": 75, "disabled_here": 77}
+_BLOCKED = {"overlap": 75, "max_runs": 77, "cooldown": 75, "disabled_here": 77}
 
 
 def command(
