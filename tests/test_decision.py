@@ -8,8 +8,9 @@ import pytest
 
 from routinectl.core import decision
 from routinectl.core.admit import admit
-from routinectl.core.decision import Hold, Resume, Skip, Start, decide, next_wake
+from routinectl.core.decision import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, decide, next_wake
 from routinectl.core.event import Event
+from routinectl.core.gates import Facts, payload_key
 from routinectl.core.routine import build
 from routinectl.core.standing import Standing, from_plain, to_plain
 from routinectl.core.units import to_iso
@@ -51,7 +52,7 @@ def said(wishes) -> list[str]:
     for wish in wishes:
         if isinstance(wish, Start):
             many = f" for {wish.collapsed.count + 1}" if wish.collapsed else ""
-            what = f"{wish.slot:%H:%M}" if wish.slot else wish.request.id
+            what = wish.retry.key if wish.retry else f"{wish.slot:%H:%M}" if wish.slot else wish.request.id
             found.append(f"start {what} {wish.reason}{many}")
         elif isinstance(wish, Skip):
             verdict = "missed" if wish.missed else "skipped"
@@ -60,11 +61,31 @@ def said(wishes) -> list[str]:
             else:
                 found.append(f"{verdict} {f'{wish.slot:%H:%M}' if wish.slot else wish.request} {wish.reason}")
         elif isinstance(wish, Hold):
-            found.append(f"hold {f'{wish.slot:%H:%M}' if wish.slot else wish.request} {wish.reason}")
+            until = f" until {wish.until:%H:%M}" if wish.until else ""
+            found.append(f"hold {f'{wish.slot:%H:%M}' if wish.slot else wish.request} {wish.reason}{until}")
         else:
-            assert isinstance(wish, Resume)
-            found.append(f"resume {wish.at:%H:%M}")
+            found.append(said_of(wish))
     return found
+
+
+def said_of(wish) -> str:
+    match wish:
+        case Resume():
+            return f"resume {wish.at:%H:%M}"
+        case Pause():
+            return f"pause: {wish.reason}"
+        case Stop():
+            return f"stop {wish.run}"
+        case Abandon():
+            return f"abandon {wish.run.key}: {wish.why}"
+        case Ask():
+            return f"ask about {wish.content}"
+        case Expire():
+            return "expire"
+        case Breach():
+            return f"breach {wish.promise} since {wish.since:%H:%M}"
+    assert isinstance(wish, Recover)
+    return f"recover {' '.join(wish.promises)}"
 
 
 RUNNING = ("09:00:00", "run.claimed", claim("09:00:00"))
@@ -150,6 +171,208 @@ def test_decide(changes, created, events, now, expected):
     assert said(decide(build("x", doc, at(created)), standing, at(now))) == expected
 
 
+def ended(clock: str, outcome: str = "failed", run: str = "r1") -> tuple[str, str, dict]:
+    return (clock, "run.ended", {"run": run, "outcome": outcome})
+
+
+def held(clock: str, slot: str, reason: str, **more: str) -> tuple[str, str, dict]:
+    return (clock, "slot.held", {"slot": f"{DAY}{slot}Z", "reason": reason, **more})
+
+
+def requested(clock: str, request: str = "q1", **more: object) -> tuple[str, str, dict]:
+    return (clock, "run.requested", {"request": request, **more})
+
+
+def retrying(clock: str, again: str, attempt: int = 2) -> tuple[str, str, dict]:
+    return (
+        clock,
+        "run.retrying",
+        {"run": "r1", "outcome": "failed", "attempt": attempt - 1, "next_attempt": attempt, "retry_at": f"{DAY}{again}Z"},
+    )
+
+
+QUEUE, REPLACE = {"concurrency": {"policy": "queue_one"}}, {"concurrency": {"policy": "replace"}}
+QUIET = {"quiet_hours": {"start": "08:45", "end": "11:30"}}
+CATCH_UP = {"misfire": {"policy": "catch_up", "max": 2}}
+TRIES = {"retry": {"attempts": 3, "delay": "5m"}}
+ASKED = ("09:00:00", "approval.requested", {"content": "c1", "mode": "every_run", "expires": f"{DAY}15:00:00Z", "slot": f"{DAY}09:00:00Z"})
+GRANTED = ("09:20:00", "approval.granted", {"content": "c1", "by": "me"})
+DENIED = ("09:20:00", "approval.denied", {"by": "me"})
+EVERY, FIRST, BEFORE = ({"approval": mode} for mode in ("every_run", "before_first_run", "before_enable"))
+POLICIES = [
+    # name, changes of the definition, created, events, now, decision
+    ("queue_one: the first waits for the run before it", QUEUE, "08:30:00", [RUNNING], "10:00:00", ["hold 10:00 queue"]),
+    ("queue_one: the next collapses into it", QUEUE, "08:30:00", [RUNNING, held("10:00:00", "10:00:00", "queue")], "11:00:00", ["skipped 11:00 collapsed"]),
+    ("queue_one: it starts when the run has ended", QUEUE, "08:30:00", [RUNNING, held("10:00:00", "10:00:00", "queue"), ended("10:20:00")], "10:20:00",
+     ["start 10:00 queue"]),
+    ("queue_one: a request waits too", QUEUE, "08:30:00", [RUNNING, requested("09:10:00")], "09:10:00", ["hold q1 queue"]),
+    ("queue_one: a request that waits is not told twice", QUEUE, "08:30:00",
+     [RUNNING, requested("09:10:00"), ("09:10:00", "slot.held", {"request": "q1", "reason": "queue"})], "09:20:00", []),
+    ("replace: the old run is stopped and the new one waits for that", REPLACE, "08:30:00", [RUNNING], "10:00:00", ["stop r1", "hold 10:00 replace"]),
+    ("replace: a run is stopped once", REPLACE, "08:30:00",
+     [RUNNING, ("10:00:00", "run.cancel_requested", {"run": "r1", "by": "replace"}), held("10:00:00", "10:00:00", "replace")], "11:00:00",
+     ["missed 10:00 superseded", "hold 11:00 replace"]),
+    ("replace: then it starts", REPLACE, "08:30:00", [RUNNING, held("10:00:00", "10:00:00", "replace"), ended("10:00:05", "cancelled")], "10:00:06",
+     ["start 10:00 replace"]),
+    ("quiet: a slot is held until the end", QUIET, "08:30:00", [], "09:00:00", ["hold 09:00 quiet_hours until 11:30"]),
+    ("quiet: the next one collapses into it", QUIET, "08:30:00", [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")], "10:00:00",
+     ["skipped 10:00 collapsed"]),
+    ("quiet: nothing happens before the end", QUIET, "08:30:00",
+     [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z"), ("11:00:01", "slot.skipped", {"slot": f"{DAY}11:00:00Z", "reason": "collapsed"})],
+     "11:29:59", []),
+    ("quiet: the end is not in the window", QUIET, "08:30:00",
+     [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z"), ("11:00:01", "slot.skipped", {"slot": f"{DAY}11:00:00Z", "reason": "collapsed"})],
+     "11:30:00", ["start 09:00 quiet_hours"]),
+    ("quiet: at the end it collapses into a slot that is due within the grace", {"quiet_hours": {"start": "08:45", "end": "09:59"}}, "08:30:00",
+     [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}09:59:00Z")], "09:59:00", ["missed 09:00 collapsed"]),
+    ("quiet: skip records", {**QUIET, "misfire": {"policy": "skip"}}, "08:30:00", [], "09:00:00", ["skipped 09:00 quiet_hours"]),
+    ("quiet: catch_up keeps as many as it may", {**QUIET, **CATCH_UP}, "08:30:00", [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")],
+     "10:00:00", ["hold 10:00 quiet_hours until 11:30"]),
+    ("quiet: and lets the oldest go beyond that", {**QUIET, **CATCH_UP}, "08:30:00",
+     [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z"), held("10:00:00", "10:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")],
+     "11:00:00", ["missed 09:00 catch_up_limit", "hold 11:00 quiet_hours until 11:30"]),
+    ("quiet: a request waits", QUIET, "08:30:00", [requested("08:50:00")], "08:50:00", ["hold q1 quiet_hours until 11:30"]),
+    ("quiet: a forced one does not", QUIET, "08:30:00", [requested("08:50:00", force=True)], "08:50:00", ["start q1 requested"]),
+    ("quiet: requests that waited run once, together", {**QUIET, "triggers": []}, "08:30:00",
+     [requested("08:50:00"), requested("08:51:00", "q2"), *(("08:52:00", "slot.held", {"request": name, "reason": "quiet_hours"}) for name in ("q1", "q2"))],
+     "11:30:00", ["skipped q1 collapsed", "start q2 requested"]),
+    ("cooldown comes before quiet hours", {**QUIET, "cooldown": "2h"}, "07:30:00",
+     [("08:00:00", "run.claimed", claim("08:00:00")), ended("08:01:00")], "09:00:00", ["skipped 09:00 cooldown"]),
+    ("retry: nothing before its instant", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "09:06:00")], "09:05:59", []),
+    ("retry: then the next attempt", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "09:06:00")], "09:06:00", ["start r1.2 retry"]),
+    ("retry: a waiting retry counts as running", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "10:30:00")], "10:00:00", ["skipped 10:00 overlap"]),
+    ("retry: a pause ends it", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "09:06:00"), ("09:02:00", "routine.paused", {})], "09:02:00",
+     ["abandon r1.2: paused"]),
+    ("retry: a deletion ends it", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "09:06:00"), ("09:02:00", "routine.deleted", {})], "09:02:00",
+     ["abandon r1.2: deleted"]),
+    ("retry: a new schedule ends it", TRIES, "08:30:00",
+     [RUNNING, retrying("09:01:00", "09:06:00"),
+      ("09:02:00", "routine.updated", {"definition": {**HOURLY, "triggers": [{"cron": "5 * * * *"}]}, "fingerprint": "g"})], "09:02:00",
+     ["abandon r1.2: its schedule was changed"]),
+    ("retry: a person cancels it", TRIES, "08:30:00",
+     [RUNNING, retrying("09:01:00", "09:06:00"), ("09:02:00", "run.cancel_requested", {"run": "r1", "by": "me"})], "09:02:00", ["abandon r1.2: cancelled"]),
+    ("pause_after_failures", {"pause_after_failures": 2}, "07:30:00",
+     [("08:00:00", "run.claimed", claim("08:00:00")), ended("08:01:00"), RUNNING, ended("09:01:00")], "09:01:00", ["pause: 2 failures in a row"]),
+    ("pause_after_failures counts from the resume", {"pause_after_failures": 2}, "07:30:00",
+     [("08:00:00", "run.claimed", claim("08:00:00")), ended("08:01:00"), RUNNING, ended("09:01:00"), ("09:01:00", "routine.paused", {}),
+      ("09:30:00", "routine.resumed", {})], "09:31:00", []),
+    ("the runs of a day are used up", {"budget": {"per_day": {"runs": 1}}}, "08:30:00",
+     [("09:00:00", "run.claimed", {**claim("09:00:00"), "day": "2026-03-02"}), ended("09:01:00", "succeeded")], "10:00:00", ["skipped 10:00 daily_budget"]),
+    ("the day before does not count", {"budget": {"per_day": {"runs": 1}}}, "08:30:00",
+     [("09:00:00", "run.claimed", {**claim("09:00:00"), "day": "2026-03-01"}), ended("09:01:00", "succeeded")], "10:00:00", ["start 10:00 on_time"]),
+    ("dedup: the same payload within the window", {"dedup_window": "1h", "triggers": []}, "08:30:00",
+     [("09:00:00", "run.claimed", {**claim("09:00:00"), "dedup": [payload_key({"a": 1}), 3600]}), ended("09:01:00"), requested("09:30:00", payload={"a": 1})],
+     "09:30:00", ["skipped q1 dedup"]),
+    ("dedup: another payload", {"dedup_window": "1h", "triggers": []}, "08:30:00",
+     [("09:00:00", "run.claimed", {**claim("09:00:00"), "dedup": [payload_key({"a": 1}), 3600]}), ended("09:01:00"), requested("09:30:00", payload={"a": 2})],
+     "09:30:00", ["start q1 requested"]),
+    ("dedup: after the window", {"dedup_window": "1h", "triggers": []}, "08:30:00",
+     [("09:00:00", "run.claimed", {**claim("09:00:00"), "dedup": [payload_key({"a": 1}), 3600]}), ended("09:01:00"), requested("10:00:00", payload={"a": 1})],
+     "10:00:00", ["start q1 requested"]),
+    ("approval: the first slot asks and waits", FIRST, "08:30:00", [], "09:00:00", ["ask about c1", "hold 09:00 approval"]),
+    ("approval: the newest waits", EVERY, "08:30:00", [ASKED, held("09:00:00", "09:00:00", "approval")], "10:00:00",
+     ["missed 09:00 superseded", "hold 10:00 approval"]),
+    ("approval: granted, it starts", EVERY, "08:30:00", [ASKED, held("09:00:00", "09:00:00", "approval"), GRANTED], "09:20:00", ["start 09:00 approval"]),
+    ("approval: granted late under skip, it is missed", {**EVERY, "misfire": {"policy": "skip"}}, "08:30:00",
+     [ASKED, held("09:00:00", "09:00:00", "approval"), GRANTED], "09:20:00", ["missed 09:00 late"]),
+    ("approval: every_run asks again after a run", EVERY, "08:30:00",
+     [ASKED, held("09:00:00", "09:00:00", "approval"), GRANTED, ("09:20:01", "run.claimed", claim("09:00:00")), ended("09:21:00", "succeeded")], "10:00:00",
+     ["ask about c1", "hold 10:00 approval"]),
+    ("approval: before_first_run does not", FIRST, "08:30:00",
+     [("09:00:00", "approval.requested", {**ASKED[2], "mode": "before_first_run"}), held("09:00:00", "09:00:00", "approval"), GRANTED,
+      ("09:20:01", "run.claimed", claim("09:00:00")), ended("09:21:00", "succeeded")], "10:00:00", ["start 10:00 on_time"]),
+    ("approval: another content asks again", FIRST, "08:30:00",
+     [("08:40:00", "approval.granted", {"content": "c0", "by": "me", "mode": "before_first_run"})], "09:00:00", ["ask about c1", "hold 09:00 approval"]),
+    ("approval: a grant for a while ends", FIRST, "08:30:00",
+     [("08:40:00", "approval.granted", {"content": "c1", "by": "me", "until": f"{DAY}08:59:00Z"})], "09:00:00", ["ask about c1", "hold 09:00 approval"]),
+    ("approval: denied", EVERY, "08:30:00", [ASKED, held("09:00:00", "09:00:00", "approval"), DENIED], "09:20:00", ["skipped 09:00 denied"]),
+    ("approval: after a denial the next slot asks again", EVERY, "08:30:00",
+     [ASKED, held("09:00:00", "09:00:00", "approval"), DENIED, ("09:20:00", "slot.skipped", {"slot": f"{DAY}09:00:00Z", "reason": "denied"})], "10:00:00",
+     ["ask about c1", "hold 10:00 approval"]),
+    ("approval: nobody answered", {**EVERY, "triggers": []}, "08:30:00",
+     [requested("08:59:00"), ("09:00:00", "slot.held", {"request": "q1", "reason": "approval"}), ASKED], "15:00:00", ["expire", "skipped q1 approval_expired"]),
+    ("approval: before_enable asks at once", BEFORE, "08:30:00", [], "08:31:00", ["ask about c1"]),
+    ("approval: a forced request does not pass", EVERY, "08:30:00", [requested("08:40:00", force=True)], "08:40:00", ["ask about c1", "hold q1 approval"]),
+    ("approval comes before the cooldown", {**EVERY, "cooldown": "2h"}, "08:30:00", [RUNNING, ended("09:01:00")], "10:00:00",
+     ["ask about c1", "hold 10:00 approval"]),
+    ("a draft has no slots", {}, "08:30:00", [("08:30:00", "routine.drafted", {"by": "agent"})], "10:00:00", []),
+    ("a draft refuses requests, forced ones too", {}, "08:30:00", [("08:30:00", "routine.drafted", {"by": "agent"}), requested("08:40:00", force=True)],
+     "08:40:00", ["skipped q1 draft"]),
+    ("sla: no success in time", {"sla": {"success_within": "1h"}, "triggers": []}, "08:30:00", [], "09:30:00", ["breach success_within since 09:30"]),
+    ("sla: a breach is told once", {"sla": {"success_within": "1h"}, "triggers": []}, "08:30:00",
+     [("09:30:00", "sla.breached", {"promise": "success_within", "since": f"{DAY}09:30:00Z"})], "11:30:00", []),
+    ("sla: the next success recovers", {"sla": {"success_within": "1h"}, "triggers": []}, "08:30:00",
+     [("09:30:00", "sla.breached", {"promise": "success_within", "since": f"{DAY}09:30:00Z"}), ("09:40:00", "run.claimed", claim("09:40:00")),
+      ended("09:41:00", "succeeded")], "09:41:00", ["recover success_within"]),
+    ("sla: a start that waits too long", {"sla": {"start_within": "5m"}, **QUEUE}, "08:30:00", [RUNNING, held("10:00:00", "10:00:00", "queue")], "10:05:00",
+     ["breach start_within since 10:05"]),
+    ("sla: a run that takes too long", {"sla": {"run_within": "20m"}}, "08:30:00", [RUNNING], "09:20:00", ["breach run_within since 09:20"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "created", "events", "now", "expected"), [pytest.param(*row[1:], id=row[0]) for row in POLICIES])
+def test_policies(changes, created, events, now, expected):
+    doc = {**HOURLY, **changes}
+    standing = stand(doc, created, *events)
+
+    assert said(decide(build("x", doc, at(created)), standing, at(now), Facts(content="c1"))) == expected
+    assert from_plain(to_plain(standing)) == standing, "it survives a checkpoint"
+
+
+def test_the_fire_rate_is_counted_by_the_hour():
+    standing = stand(HOURLY, "08:30:00", RUNNING, ended("09:01:00"), requested("09:30:00"), requested("09:31:00", "q2"))
+    routine = build("x", HOURLY, at("08:30:00"))
+
+    assert said(decide(routine, standing, at("09:31:00"), Facts(fires_per_hour=1))) == ["skipped q1 fire_rate", "skipped q2 fire_rate"]
+    assert said(decide(routine, standing, at("09:31:00"), Facts(fires_per_hour=2)))[0] == "start q1 requested"
+
+
+def test_pools_are_shared_and_priorities_go_first_but_not_for_ever():
+    def asking(name: str, due: str, **more: str) -> tuple[Start, object]:
+        return Start(name, at(due), "on_time", slot=at(due)), build(name, {**HOURLY, **more}, at("08:00:00"))
+
+    asked = [asking("a", "09:00:00", pool="w"), asking("b", "09:00:00", pool="w", priority="high"), asking("c", "09:00:00")]
+    admitted, late = admit(asked, 10, {"w": 1})
+    assert [start.id for start in admitted] == ["b", "c"]
+    assert [(item.start.id, item.reason) for item in late] == [("a", "pool")]
+
+    line = [asking("old-low", "07:00:00", priority="low"), asking("new-high", "09:00:01", priority="high")]
+    assert [start.id for start in admit(line, 1, {})[0]] == ["old-low"], "nothing is overtaken by what is due two hours later"
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-03-02T21:59:59+01:00", None),
+        ("2026-03-02T22:00:00+01:00", "2026-03-03T06:00:00Z"),
+        ("2026-03-03T06:59:59+01:00", "2026-03-03T06:00:00Z"),
+        ("2026-03-03T07:00:00+01:00", None),
+        ("2026-03-29T01:30:00+01:00", "2026-03-29T05:00:00Z"),  # the night in which the clock goes forward
+        ("2026-10-25T02:30:00+01:00", "2026-10-25T06:00:00Z"),  # and back
+    ],
+)
+def test_quiet_hours_reach_over_midnight_and_changes_of_the_clock(now, until):
+    doc = {**HOURLY, "timezone": "Europe/Berlin", "quiet_hours": {"start": "22:00", "end": "07:00"}}
+    routine = build("x", doc, at("08:30:00"))
+    found = routine.quiet_hours.until(datetime.fromisoformat(now), routine.zone)
+
+    assert (to_iso(found) if found else None) == until
+
+
+def test_the_days_of_quiet_hours_are_those_on_which_a_window_begins():
+    doc = {**HOURLY, "quiet_hours": {"start": "22:00", "end": "07:00", "days": ["sun", "fri"]}}
+    routine = build("x", doc, at("08:30:00"))
+
+    assert routine.quiet_hours.until(datetime.fromisoformat("2026-03-02T06:00:00Z"), routine.zone) is not None, "Monday, from Sunday night"
+    assert routine.quiet_hours.until(datetime.fromisoformat("2026-03-02T23:00:00Z"), routine.zone) is None, "Monday night"
+
+
+def test_waits_between_attempts_grow_up_to_a_limit():
+    doc = {**HOURLY, "retry": {"attempts": 9, "delay": "30s", "backoff": 2, "max_delay": "3m"}}
+
+    assert [build("x", doc, at("08:30:00")).retry.wait(attempt).total_seconds() for attempt in range(1, 6)] == [30, 60, 120, 180, 180]
+
+
 def test_a_one_shot_that_passed_in_a_pause_runs_on_resume():
     doc = {**HOURLY, "triggers": [{"at": f"{DAY}09:00:00Z"}]}
     standing = stand(doc, "08:30:00", ("08:40:00", "routine.paused", {}))
@@ -184,18 +407,19 @@ def test_a_start_without_a_place_waits_and_never_more_than_one():
     routine, standing = build("x", HOURLY, at("08:30:00")), stand(HOURLY, "08:30:00")
     (start,) = decide(routine, standing, at("09:00:00"))
 
-    assert said(decision.without_place(start, standing, routine)) == ["hold 09:00 capacity"]
+    assert said(decision.without_place(start, "capacity", standing, routine)) == ["hold 09:00 capacity"]
     standing.fold(Event("slot.held", "x", {"slot": f"{DAY}08:00:00Z", "reason": "capacity"}, time=to_iso(at("09:00:00"))))
-    assert said(decision.without_place(start, standing, routine)) == ["skipped 09:00 overlap"]
+    assert said(decision.without_place(start, "capacity", standing, routine)) == ["skipped 09:00 overlap"]
 
 
 def test_places_go_to_those_due_first():
     starts = [Start(name, at(due), "on_time", slot=at(due)) for name, due in (("b", "09:00:00"), ("a", "09:00:00"), ("c", "08:00:00"))]
-    admitted, waiting = admit(starts, 2)
+    asking = [(start, build(start.id, HOURLY, at("08:00:00"))) for start in starts]
+    admitted, waiting = admit(asking, 2, {})
 
     assert [start.id for start in admitted] == ["c", "a"]
-    assert [start.id for start in waiting] == ["b"]
-    assert admit(starts, -1)[0] == []
+    assert [(late.start.id, late.reason) for late in waiting] == [("b", "capacity")]
+    assert admit(asking, -1, {})[0] == []
 
 
 def test_the_next_wake_is_the_next_slot_with_its_jitter():

@@ -7,12 +7,13 @@ that asks for an approval or for quiet hours must not run without them.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core.problem import Path, Problem, path_text
+from routinectl.core import quiet_hours
+from routinectl.core.problem import Path, Problem, did_you_mean, path_text
 from routinectl.core.routine import Doc
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.moment import parse_bound
@@ -28,19 +29,9 @@ def _always(value: Any) -> bool:
 
 _OTHER_TRIGGERS = ("webhook", "message", "file", "after")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("quiet_hours",): _always,
-    ("dedup_window",): _always,
-    ("retry",): lambda value: value.get("attempts", 1) != 1,
-    ("idempotent",): bool,
-    ("pause_after_failures",): _always,
     ("calendar",): _always,
     ("expect",): _always,
-    ("sla",): _always,
-    ("pool",): _always,
-    ("priority",): lambda value: value != "normal",
-    ("approval",): lambda value: (value.get("when") if isinstance(value, Mapping) else value) != "none",
     ("notify",): _always,
-    ("concurrency", "policy"): lambda value: value in ("queue_one", "replace"),
     ("action", "prompt"): _always,
     ("action", "agent"): _always,
     ("action", "output"): _always,
@@ -55,7 +46,8 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("budget", "cost_usd"): _always,
     ("budget", "cpu"): _always,
     ("budget", "memory"): _always,
-    ("budget", "per_day"): _always,
+    ("budget", "per_day", "cost_usd"): _always,
+    ("budget", "per_day", "tokens"): _always,
 }
 REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always) | {("triggers", kind) for kind in _OTHER_TRIGGERS}
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
@@ -65,22 +57,34 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("kill_grace",): (timedelta(), timedelta(hours=1)),
     ("misfire", "grace"): (timedelta(), timedelta(days=366)),
     ("misfire", "window"): (timedelta(), timedelta(days=3660)),
+    ("dedup_window",): (timedelta(seconds=1), timedelta(days=366)),
+    ("retry", "delay"): (timedelta(), timedelta(days=30)),
+    ("retry", "max_delay"): (timedelta(), timedelta(days=30)),
+    ("approval", "expires"): (timedelta(minutes=1), timedelta(days=366)),
+    ("sla", "success_within"): (timedelta(seconds=1), timedelta(days=3660)),
+    ("sla", "start_within"): (timedelta(seconds=1), timedelta(days=3660)),
+    ("sla", "run_within"): (timedelta(seconds=1), timedelta(days=3660)),
 }
 
 
-def check(doc: Doc, reading: Reading) -> list[Problem]:
-    """Return every fault of an effective document that its schema accepts, in the order of the checks."""
+def check(doc: Doc, reading: Reading, pools: Collection[str] = ()) -> list[Problem]:
+    """Return every fault of an effective document that its schema accepts, in the order of the checks.
+
+    `pools` are the names that limits.pools of the workspace gives.
+    """
     try:
         zone = zones.load(doc["timezone"])
     except ScheduleError as error:
-        return [Problem(error.message, ("timezone",), error.hint), *_others(doc)]
-    return [*_triggers(doc, replace(reading, zone=zone)), *_bounds(doc, zone), *_others(doc)]
+        return [Problem(error.message, ("timezone",), error.hint), *_others(doc, pools)]
+    return [*_triggers(doc, replace(reading, zone=zone)), *_bounds(doc, zone), *_others(doc, pools)]
 
 
-def _others(doc: Doc) -> Iterator[Problem]:
+def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
     yield from _not_in_force(doc)
     yield from _durations(doc)
     yield from _concurrency(doc)
+    yield from _quiet_hours(doc)
+    yield from _policies(doc, pools)
     yield from _action(doc["action"])
     yield from _output_cap(doc)
 
@@ -151,6 +155,34 @@ def _concurrency(doc: Doc) -> Iterator[Problem]:
     if policy != "allow" and most not in (None, 1):
         hint = "policy: allow"
         yield Problem(f"concurrency.max {most} contradicts the policy {policy}", ("concurrency", "max"), hint)
+
+
+def _quiet_hours(doc: Doc) -> Iterator[Problem]:
+    if "quiet_hours" not in doc:
+        return
+    try:
+        quiet_hours.read(doc["quiet_hours"])
+    except ScheduleError as error:
+        yield Problem(f"quiet_hours: {error.message}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+    except ValueError as error:
+        yield Problem(f"quiet_hours: {error}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+
+
+def _policies(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
+    """Refuse policies that cannot do what they say."""
+    triggers = doc.get("triggers", ())
+    if "dedup_window" in doc and triggers and not any(kind in trigger for trigger in triggers for kind in ("webhook", "message")):
+        yield Problem("dedup_window judges payloads, and time triggers have none", ("dedup_window",), "remove dedup_window; cooldown: 5m")
+    if "interrupted" in doc.get("retry", {}).get("on", ()) and not doc.get("idempotent"):
+        yield Problem(
+            "an interrupted run may have done its work; it is tried again only with idempotent: true", ("retry", "on"), "idempotent: true"
+        )
+    pool = doc.get("pool")
+    if pool is not None and pool not in pools:
+        known = did_you_mean(pool, pools) if pools else ""
+        yield Problem(
+            f"the pool '{pool}' is not among limits.pools of routinectl.yaml", ("pool",), known or f"limits: {{pools: {{{pool}: 1}}}}"
+        )
 
 
 def _action(action: Doc) -> Iterator[Problem]:

@@ -4,27 +4,32 @@ The whole policy of routinectl is here and in the modules it calls. Nothing here
 give it a routine, where that routine stands, and `now`; it answers with wishes, each with its reason. The engine turns
 wishes into events, and drops those whose routine has changed since (`Standing.version`).
 
-A slot is judged in this order: is there one (enabled, paused, bounds, the revision in force); is it on time, and what
-does the misfire policy say if not (`catch_up`); the gates at the starting instant (`gates`); and the capacity of the
-workspace (`admit`).
+A slot is judged in this order: is there one (enabled, paused, bounds, calendar, the revision in force); is it on time,
+and what does the misfire policy say if not (`catch_up`); the gates at the starting instant (`gates`); and the places of
+the workspace and its pools (`admit`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from routinectl.core import catch_up, gates
+from routinectl.core import catch_up, gates, retry, sla
 from routinectl.core.catch_up import Interval
+from routinectl.core.gates import Asking, Facts, Refusal
 from routinectl.core.routine import Routine
-from routinectl.core.standing import RELEASED, Request, Standing
+from routinectl.core.standing import RELEASED, Request, Run, Standing
+from routinectl.core.standing import Hold as Held
 from routinectl.core.units import from_iso
+
+NO_FACTS = Facts()
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin a run: for a slot (with the earlier ones that it answers too, if any), or for a request."""
+    """Begin an attempt: for a slot (with the earlier ones that it answers too, if any), for a request, or a retry."""
 
     id: str
     due: datetime
@@ -33,6 +38,8 @@ class Start:
     collapsed: Interval | None = None
     request: Request | None = None
     held: bool = False
+    retry: Run | None = None
+    payloads: tuple[Mapping[str, Any], ...] = ()  # of several requests that one run answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +52,19 @@ class Skip:
     slot: datetime | None = None
     interval: Interval | None = None
     request: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep a slot, or a request, open for later."""
+    """Keep a slot, or a request, open for later; `until` an instant, where that is known."""
 
     id: str
     reason: str
     slot: datetime | None = None
     request: str | None = None
+    until: datetime | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +75,75 @@ class Resume:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Pause a routine that has failed too often."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a run, because a newer one replaces it."""
+
+    id: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """End a run that waits for its next attempt, and will not get it."""
+
+    id: str
+    run: Run
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask a person to approve this content."""
+
+    id: str
+    content: str
+    mode: str
+    expires: datetime
+    slot: datetime | None = None
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Nobody answered a request for approval in its time."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A promise about lateness is broken since an instant."""
+
+    id: str
+    promise: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """A routine that was overdue has succeeded."""
+
+    id: str
+    promises: tuple[str, ...]
+
+
 REVIEWS = ("review", "damaged", "journal_lost")  # holds that wait for a person
-Wish = Start | Skip | Hold | Resume
+_NEWEST_STAYS = ("approval", "replace")  # of the slots that wait for these, only the newest is of use
+Wish = Start | Skip | Hold | Resume | Pause | Stop | Abandon | Ask | Expire | Breach | Recover
 
 
-def decide(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
+def decide(routine: Routine, standing: Standing, now: datetime, facts: Facts = NO_FACTS) -> list[Wish]:
     """Return what to do now, in the order it must be recorded; empty when there is nothing to do."""
-    wishes: list[Wish] = requests(routine, standing, now)
+    wishes: list[Wish] = requests(routine, standing, now, facts)
     if not routine.enabled or standing.deleted:
         return wishes
     if standing.paused is not None:
@@ -79,20 +151,39 @@ def decide(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
         if until is not None and until <= now:
             wishes += end_pause(routine, standing, until)
         return wishes
-    busy = any(isinstance(wish, Start) for wish in wishes)
+    if standing.draft is not None:
+        return wishes
+    wishes += _promises(routine, standing, now)
+    if routine.pause_after_failures and standing.failures - standing.forgiven >= routine.pause_after_failures:
+        return [*wishes, Pause(standing.id, f"{standing.failures - standing.forgiven} failures in a row")]
     if standing.invalid is None:
-        wishes += _holds(routine, standing, now, busy=busy)
-        busy = busy or any(isinstance(wish, Start) for wish in wishes)
-        wishes += _slots(routine, standing, now, busy=busy)
+        wishes += _ask_early(routine, standing, now, facts)
+        wishes += _holds(routine, standing, now, facts, beside=_starts(wishes))
+        wishes += _slots(routine, standing, now, facts, beside=_starts(wishes))
     return wishes
+
+
+def _starts(wishes: list[Wish]) -> int:
+    """Return how many runs more there will be: a retry is among the runs already."""
+    return sum(isinstance(wish, Start) and wish.retry is None for wish in wishes)
 
 
 def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime | None:
     """Return the next instant at which `decide` could have something to do by time alone, or None."""
-    if not routine.enabled or standing.deleted or standing.invalid is not None:
-        return None
-    if standing.paused is not None:
-        return _pause_end(standing)
+    found = [run.retry_at for run in standing.runs.values() if run.retry_at]
+    found += [request.until for request in standing.requests.values() if request.until]
+    if routine.enabled and not standing.deleted:
+        if standing.paused is not None:
+            found += filter(None, [_pause_end(standing)])
+        elif standing.invalid is None and standing.draft is None:
+            found += filter(None, [next_due(routine, standing, now), _expiry(standing)])
+            found += [hold.until for hold in standing.holds.values() if hold.until]
+            found += [at for promise, at in sla.deadlines(routine, standing) if promise not in standing.overdue]
+    return min(found, default=None)
+
+
+def next_due(routine: Routine, standing: Standing, now: datetime) -> datetime | None:
+    """Return when the next unanswered slot is due, or None."""
     after = max(now - routine.offset, standing.mark) if standing.mark else now - routine.offset
     slot = routine.schedule.next_after(after)
     return None if slot is None else routine.due(slot)
@@ -114,7 +205,7 @@ def end_invalid(routine: Routine, standing: Standing, at: datetime) -> list[Wish
 def close(routine: Routine, standing: Standing, at: datetime, reason: str) -> list[Wish]:
     """Return the verdict of everything still open when a schedule ends: `edited`, `disabled` or `deleted`."""
     wishes: list[Wish] = [Skip(standing.id, True, reason, slot=slot) for slot in sorted(standing.holds)]
-    if reason != "disabled" and not routine.enabled:
+    if standing.draft is not None or (reason != "disabled" and not routine.enabled):
         return wishes
     return wishes + _interval_verdict(routine, standing, at, missed=True, reason=reason)
 
@@ -136,55 +227,179 @@ def _pause_end(standing: Standing) -> datetime | None:
     return from_iso(paused["until"]) if paused.get("until") else None
 
 
-def requests(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
-    """Return what to do about runs that were asked for, and nothing about slots."""
-    return list(_requests(routine, standing, now))
+# -- retries and requests: what goes on whether or not there are slots
 
 
-def _requests(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:
-    running = len(standing.runs)
-    for request in standing.requests.values():
-        if request.hold in REVIEWS:
+def requests(routine: Routine, standing: Standing, now: datetime, facts: Facts = NO_FACTS) -> list[Wish]:
+    """Return what to do about retries and about runs that were asked for, and nothing about slots."""
+    wishes: list[Wish] = list(_retries(routine, standing, now))
+    wishes += _answer_approval(standing, now)
+    answered = {wish.request for wish in wishes if isinstance(wish, Skip)}
+    waiting = [request for request in standing.requests.values() if request.id not in answered]
+    return [*wishes, *_requests(routine, standing, waiting, now, facts)]
+
+
+def _retries(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:
+    for run in standing.runs.values():
+        if run.retry_at is None:
             continue
-        if now - request.at > routine.window(request.at) and request.hold != RELEASED:
+        why = "cancelled" if run.cancel else retry.abandoned(routine, standing, run)
+        if why:
+            yield Abandon(standing.id, run, why)
+        elif run.retry_at <= now:
+            yield Start(standing.id, run.retry_at, "retry", slot=run.slot, retry=run)
+
+
+def _requests(routine: Routine, standing: Standing, waiting: list[Request], now: datetime, facts: Facts) -> Iterator[Wish]:
+    beside = 0
+    quiet = [request for request in waiting if request.hold == "quiet_hours"]
+    for request in waiting:
+        if request.hold in REVIEWS or (request in quiet and request is not quiet[-1]):
+            continue
+        if now - request.at > routine.window(request.at) and request.hold not in (RELEASED, "quiet_hours", "approval"):
             yield Hold(standing.id, "review", request=request.id)
             continue
-        refused = gates.refusal(routine, standing, now, asked=True, force=request.force)
-        if refused is None and running >= routine.parallel:
-            refused = gates.Refusal("overlap", hold=not routine.forbid)
+        refused = gates.refusal(Asking(routine, standing, now, facts, request, beside))
         if refused is None:
-            running += 1
-            yield Start(standing.id, request.at, "requested", request=request)
+            beside += 1
+            yield from _start_request(standing, request, quiet if request in quiet else [])
         elif not refused.hold:
-            yield Skip(standing.id, False, refused.reason, request=request.id)
+            yield Skip(standing.id, False, refused.reason, request=request.id, facts=refused.facts)
+        else:
+            yield from _hold_request(routine, standing, request, refused, now, facts)
 
 
-def _holds(routine: Routine, standing: Standing, now: datetime, *, busy: bool) -> Iterator[Wish]:
-    """Start the oldest hold whose turn has come; reviews wait for a person."""
-    if busy:
+def _start_request(standing: Standing, request: Request, together: list[Request]) -> Iterator[Wish]:
+    """Start a request; those that waited with it for the end of the quiet hours are answered by the same run."""
+    payloads = tuple(item.payload for item in together if item.payload is not None) if len(together) > 1 else ()
+    for item in together[:-1]:
+        yield Skip(standing.id, False, "collapsed", request=item.id, facts={"answered_by": request.id})
+    yield Start(standing.id, request.at, "requested", request=request, payloads=payloads)
+
+
+def _hold_request(routine: Routine, standing: Standing, request: Request, refused: Refusal, now: datetime, facts: Facts) -> Iterator[Wish]:
+    if refused.reason == "approval":
+        yield from _ask(routine, standing, now, facts, request=request.id)
+    if refused.reason == "replace":
+        yield from _stops(standing)
+    if request.hold != refused.reason:
+        yield Hold(standing.id, refused.reason, request=request.id, until=refused.until, facts=refused.facts)
+
+
+# -- approvals
+
+
+def _expiry(standing: Standing) -> datetime | None:
+    asked = standing.approval
+    return from_iso(asked["expires"]) if asked is not None and asked["state"] == "requested" else None
+
+
+def _answer_approval(standing: Standing, now: datetime) -> Iterator[Wish]:
+    """Answer what waited for an approval that was denied, or that nobody gave in time."""
+    asked = standing.approval
+    if asked is None:
         return
-    for slot in sorted(standing.holds):
-        hold = standing.holds[slot]
-        if hold.reason in ("capacity", RELEASED):
-            refused = gates.refusal(routine, standing, now)
-            if refused is None:
-                reason = "review" if hold.reason == RELEASED else "capacity"
-                yield Start(standing.id, routine.due(slot), reason, slot=slot, held=True)
-            elif not refused.hold and refused.reason != "overlap":
-                yield Skip(standing.id, False, refused.reason, slot=slot)
-            return
-        if hold.reason == "catch_up":
-            if not standing.runs:
-                refused = gates.refusal(routine, standing, now)
-                yield (
-                    Start(standing.id, routine.due(slot), "catch_up", slot=slot, held=True)
-                    if refused is None
-                    else Skip(standing.id, False, refused.reason, slot=slot)
-                )
-            return
+    expires = _expiry(standing)
+    reason = "denied" if asked["state"] == "denied" else ""
+    if expires is not None and expires <= now:
+        reason = "approval_expired"
+        yield Expire(standing.id)
+    if reason:
+        for slot, hold in sorted(standing.holds.items()):
+            if hold.reason == "approval":
+                yield Skip(standing.id, False, reason, slot=slot)
+        for request in standing.requests.values():
+            if request.hold == "approval":
+                yield Skip(standing.id, False, reason, request=request.id)
 
 
-def _slots(routine: Routine, standing: Standing, now: datetime, *, busy: bool) -> Iterator[Wish]:
+def _ask_early(routine: Routine, standing: Standing, now: datetime, facts: Facts) -> Iterator[Wish]:
+    """Ask at once where a person is wanted before the routine is enabled; denied, the next slot asks again."""
+    if gates.approval_mode(routine, standing) != "before_enable" or gates.is_approved(standing, facts.content, now):
+        return
+    if standing.approval is None or standing.approval["content"] != facts.content:
+        yield from _ask(routine, standing, now, facts)
+
+
+def _ask(
+    routine: Routine, standing: Standing, now: datetime, facts: Facts, slot: datetime | None = None, request: str | None = None
+) -> Iterator[Wish]:
+    asked = standing.approval
+    if asked is not None and asked["state"] == "requested" and asked["content"] == facts.content and not _is_over(asked, now):
+        return
+    mode = gates.approval_mode(routine, standing)
+    yield Ask(standing.id, facts.content, mode, now + routine.approval.expires, slot, request)
+
+
+def _is_over(asked: Mapping[str, Any], now: datetime) -> bool:
+    return from_iso(asked["expires"]) <= now
+
+
+# -- what is held
+
+
+def _holds(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: int) -> Iterator[Wish]:
+    """Start the oldest hold whose turn has come; reviews wait for a person, and others for their instant."""
+    if beside:
+        return
+    over = standing.approval is not None and standing.approval["state"] == "denied"
+    for slot, hold in sorted(standing.holds.items()):
+        if hold.reason in REVIEWS or (hold.reason == "approval" and (over or _expired(standing, now))):
+            continue
+        if hold.until is not None and now < hold.until:
+            return
+        if hold.reason == "catch_up" and standing.runs:
+            return
+        if hold.reason == "quiet_hours" and _slot_follows(routine, standing, now):
+            yield Skip(standing.id, True, "collapsed", slot=slot)
+            continue
+        yield from _release(routine, standing, hold, now, facts)
+        return
+
+
+def _expired(standing: Standing, now: datetime) -> bool:
+    expires = _expiry(standing)
+    return expires is not None and expires <= now
+
+
+def _slot_follows(routine: Routine, standing: Standing, now: datetime) -> bool:
+    """Say whether a slot of the schedule is due within the grace, so that one run does for both."""
+    due = next_due(routine, standing, now)
+    return due is not None and due <= now + routine.misfire.grace
+
+
+def _release(routine: Routine, standing: Standing, hold: Held, now: datetime, facts: Facts) -> Iterator[Wish]:
+    """Judge a held slot again at the instant at which it would start."""
+    name, slot = standing.id, hold.slot
+    refused = gates.refusal(Asking(routine, standing, now, facts))
+    if refused is None and hold.reason == "approval":
+        yield from _approved(routine, standing, slot, now)
+    elif refused is None:
+        yield Start(name, routine.due(slot), "review" if hold.reason == RELEASED else hold.reason, slot=slot, held=True)
+    elif refused.hold:
+        if refused.reason == "approval":
+            yield from _ask(routine, standing, now, facts, slot=slot)
+        if refused.reason != hold.reason and hold.reason not in (RELEASED, "catch_up"):
+            yield Hold(name, refused.reason, slot, until=refused.until, facts=refused.facts)
+    elif refused.reason != "overlap" or hold.reason == "catch_up":
+        yield Skip(name, False, refused.reason, slot=slot, facts=refused.facts)
+
+
+def _approved(routine: Routine, standing: Standing, slot: datetime, now: datetime) -> Iterator[Wish]:
+    """Start what a person has approved, if the misfire policy still wants it."""
+    late = now - routine.due(slot)
+    if late > routine.window(slot):
+        yield Hold(standing.id, "review", slot)
+    elif late > routine.misfire.grace and routine.misfire.policy == "skip":
+        yield Skip(standing.id, True, "late", slot=slot)
+    else:
+        yield Start(standing.id, routine.due(slot), "approval", slot=slot, held=True)
+
+
+# -- what is due
+
+
+def _slots(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: int) -> Iterator[Wish]:
     """Judge every slot that is due and unanswered."""
     mark = standing.mark
     if mark is None or not routine.schedule:
@@ -194,18 +409,18 @@ def _slots(routine: Routine, standing: Standing, now: datetime, *, busy: bool) -
         return
     for wish in catch_up.choose(routine, mark, last, now):
         if isinstance(wish, catch_up.Run):
-            yield from _start(routine, standing, wish, now, busy=busy)
+            yield from _start(routine, standing, wish, Asking(routine, standing, now, facts, None, beside))
         elif isinstance(wish, catch_up.Miss):
             yield Skip(standing.id, True, wish.reason, interval=wish.interval)
         else:
             yield Hold(standing.id, wish.reason, wish.slot)
 
 
-def _start(routine: Routine, standing: Standing, run: catch_up.Run, now: datetime, *, busy: bool) -> Iterator[Wish]:
-    refused = gates.refusal(routine, standing, now)
-    waiting = any(hold.reason == "capacity" for hold in standing.holds.values())
-    if refused is None and (busy or waiting):
-        refused = gates.Refusal("overlap") if routine.forbid or waiting else None
+def _start(routine: Routine, standing: Standing, run: catch_up.Run, asking: Asking) -> Iterator[Wish]:
+    refused = gates.refusal(asking)
+    waiting = [slot for slot, hold in sorted(standing.holds.items()) if hold.reason not in (*REVIEWS, RELEASED, "catch_up")]
+    if refused is None and waiting:
+        refused = Refusal("overlap" if routine.concurrency == "forbid" else "collapsed")
     if refused is None:
         for slot, hold in sorted(standing.holds.items()):
             if hold.reason in REVIEWS:
@@ -214,26 +429,80 @@ def _start(routine: Routine, standing: Standing, run: catch_up.Run, now: datetim
         return
     if run.collapsed is not None:
         yield Skip(standing.id, True, "collapsed", interval=run.collapsed)
-    if refused.hold and not waiting:
-        yield Hold(standing.id, refused.reason, run.slot)
+    if not refused.hold:
+        yield Skip(standing.id, False, refused.reason, slot=run.slot, facts=refused.facts)
     else:
-        yield Skip(standing.id, False, "collapsed" if waiting and not routine.forbid else refused.reason, slot=run.slot)
+        yield from _hold(routine, standing, run.slot, refused, waiting, asking)
 
 
-def without_place(start: Start, standing: Standing, routine: Routine) -> list[Wish]:
-    """Return what becomes of a start that found no place among the runs of the workspace: it waits, it is never dropped."""
-    if start.slot is None or start.held:
+def _hold(
+    routine: Routine, standing: Standing, slot: datetime, refused: Refusal, waiting: list[datetime], asking: Asking
+) -> Iterator[Wish]:
+    """Keep a slot for later, beside those that wait already: at most one waits, but for a catch-up after quiet hours."""
+    hold = Hold(standing.id, refused.reason, slot, until=refused.until, facts=refused.facts)
+    if refused.reason == "approval":
+        yield from _ask(routine, standing, asking.now, asking.facts, slot=slot)
+    if refused.reason == "replace":
+        yield from _stops(standing)
+    if refused.reason in _NEWEST_STAYS:
+        for older in waiting:
+            yield Skip(standing.id, True, "superseded", slot=older)
+        yield hold
+    elif waiting and refused.reason == "quiet_hours" and routine.misfire.policy == "catch_up":
+        if len(waiting) >= routine.misfire.max:
+            yield Skip(standing.id, True, "catch_up_limit", slot=waiting[0])
+        yield hold
+    elif waiting:
+        yield Skip(
+            standing.id, False, "overlap" if routine.concurrency == "forbid" and refused.reason != "quiet_hours" else "collapsed", slot=slot
+        )
+    else:
+        yield hold
+
+
+def _stops(standing: Standing) -> Iterator[Wish]:
+    for run in standing.runs.values():
+        if not run.cancel:
+            yield Stop(standing.id, run.id)
+
+
+# -- promises
+
+
+def _promises(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:
+    """Record a broken promise once, and its recovery once a run has succeeded."""
+    if standing.overdue and standing.last_good_at and all(standing.last_good_at > from_iso(since) for since in standing.overdue.values()):
+        yield Recover(standing.id, tuple(standing.overdue))
+        return
+    for promise, at in sla.deadlines(routine, standing):
+        if at <= now and promise not in standing.overdue:
+            yield Breach(standing.id, promise, at)
+
+
+# -- places
+
+
+def without_place(start: Start, reason: str, standing: Standing, routine: Routine) -> list[Wish]:
+    """Return what becomes of a start that found no place among the runs of the workspace or its pool: it waits."""
+    if start.retry is not None:
         return []
+    if start.request is not None:
+        return [] if start.request.hold == reason else [Hold(start.id, reason, request=start.request.id)]
+    assert start.slot is not None
+    if start.held:
+        return [] if standing.holds[start.slot].reason == reason else [Hold(start.id, reason, start.slot)]
     wishes: list[Wish] = []
     if start.collapsed is not None:
         wishes.append(Skip(start.id, True, "collapsed", interval=start.collapsed))
-    if any(hold.reason == "capacity" for hold in standing.holds.values()):
-        return [*wishes, Skip(start.id, False, "overlap" if routine.forbid else "collapsed", slot=start.slot)]
-    return [*wishes, Hold(start.id, "capacity", start.slot)]
+    if any(hold.reason in ("capacity", "pool") for hold in standing.holds.values()):
+        return [*wishes, Skip(start.id, False, "overlap" if routine.concurrency == "forbid" else "collapsed", slot=start.slot)]
+    return [*wishes, Hold(start.id, reason, start.slot)]
 
 
-def disabled_here(start: Start) -> Wish:
-    """Return the verdict of a start on a machine that fires nothing."""
+def disabled_here(start: Start) -> Wish | None:
+    """Return the verdict of a start on a machine that fires nothing; a retry waits for another machine or day."""
+    if start.retry is not None:
+        return None
     if start.request is not None:
         return Skip(start.id, False, "disabled_here", request=start.request.id)
     return Skip(start.id, False, "disabled_here", slot=start.slot)

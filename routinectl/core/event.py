@@ -17,8 +17,10 @@ from typing import Any
 SOURCE = "routinectl"
 KINDS = frozenset({
     "routine.created", "routine.updated", "routine.deleted", "routine.enabled", "routine.disabled", "routine.paused",
-    "routine.resumed", "routine.invalid", "slot.skipped", "slot.missed", "slot.held", "slot.released",
-    "run.requested", "run.claimed", "run.started", "run.adopted", "run.cancel_requested", "run.ended",
+    "routine.resumed", "routine.invalid", "routine.drafted", "routine.activated", "routine.vouched", "slot.skipped", "slot.missed", "slot.held", "slot.released",
+    "approval.requested", "approval.granted", "approval.denied", "approval.expired", "sla.breached", "sla.recovered",
+    "run.requested", "run.claimed", "run.started", "run.adopted", "run.retrying", "run.cancel_requested", "run.ended",
+    "maintenance.done",
     "serve.started", "serve.stopped", "serve.recovered", "clock.jumped", "clock.accepted", "journal.damaged",
 })  # fmt: skip
 _CRC = b',"crc":"'

@@ -1,37 +1,183 @@
-"""The gates a slot or request passes at the instant it would start, in this order; the first that refuses names the verdict.
+"""The gates that a slot or request passes at the instant it would start, in the order of `GATES`.
 
-1. invalid      the definition in force must be good
-2. max_runs     the routine's runs are used up
-3. cooldown     the last real start is too recent (a forced request passes)
-4. concurrency  a run of the routine is going: forbid skips, allow waits for a free lease
-Capacity over all routines is judged after these, by `admit`, because it is about all of them together.
+The first that refuses names the verdict; capacity over all routines comes after them, in `admit`, because it is about
+all of them together. A refusal is a skip or a hold, with what `why` needs to explain it: the key of the definition that
+made the rule, and the values that met.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from routinectl.core.routine import Routine
-from routinectl.core.standing import Standing
+from routinectl.core.standing import Request, Standing
+from routinectl.core.units import format_duration, from_iso, to_iso
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a decision needs and the routine's own events do not tell: its content now, and the workspace's limits."""
+
+    content: str = ""
+    fires_per_hour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A gate's no: skip with this reason, or hold for it."""
+    """A gate's no: skip with this reason, or hold for it (until an instant, where that is known)."""
 
     reason: str
     hold: bool = False
+    until: datetime | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def refusal(routine: Routine, standing: Standing, now: datetime, *, asked: bool = False, force: bool = False) -> Refusal | None:
-    """Return the first refusal of a start at `now`, or None. `asked` by a person: the broken file does not matter."""
-    if standing.invalid is not None and not asked:
-        return Refusal("invalid")
-    if routine.max_runs is not None and standing.run_count >= routine.max_runs:
-        return Refusal("max_runs")
-    if routine.cooldown and standing.last_start and now < standing.last_start + routine.cooldown and not force:
-        return Refusal("cooldown")
-    if len(standing.runs) >= routine.parallel:
-        return Refusal("overlap") if routine.forbid else Refusal("capacity", hold=True)
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What asks to start: a slot (`request` None) or a request; `beside` counts starts of the same decision."""
+
+    routine: Routine
+    standing: Standing
+    now: datetime
+    facts: Facts
+    request: Request | None = None
+    beside: int = 0
+
+    @property
+    def force(self) -> bool:
+        """Whether a person said that cooldown, quiet hours and dedup do not matter."""
+        return self.request is not None and self.request.force
+
+
+def refusal(asking: Asking) -> Refusal | None:
+    """Return the first refusal, or None."""
+    for gate in GATES:
+        refused = gate(asking)
+        if refused is not None:
+            return refused
     return None
+
+
+def _draft(asking: Asking) -> Refusal | None:
+    if asking.standing.draft is not None:
+        return Refusal("draft", facts={"by": asking.standing.draft.get("by")})
+    return None
+
+
+def _invalid(asking: Asking) -> Refusal | None:
+    if asking.standing.invalid is not None and asking.request is None:
+        return Refusal("invalid")
+    return None
+
+
+def _max_runs(asking: Asking) -> Refusal | None:
+    most, count = asking.routine.max_runs, asking.standing.run_count
+    return Refusal("max_runs", facts={"rule": "max_runs", "value": most, "runs": count}) if most is not None and count >= most else None
+
+
+def _approval(asking: Asking) -> Refusal | None:
+    when = approval_mode(asking.routine, asking.standing)
+    if when == "none" or is_approved(asking.standing, asking.facts.content, asking.now):
+        return None
+    return Refusal("approval", hold=True, facts={"rule": "approval", "value": when})
+
+
+def _dedup(asking: Asking) -> Refusal | None:
+    window, request = asking.routine.dedup_window, asking.request
+    if not window or request is None or request.payload is None or asking.force:
+        return None
+    seen = asking.standing.dedup.get(payload_key(request.payload))
+    if seen is None or asking.now - from_iso(seen) >= window:
+        return None
+    return Refusal("dedup", facts={"rule": "dedup_window", "value": format_duration(window), "seen": seen})
+
+
+def _cooldown(asking: Asking) -> Refusal | None:
+    cooldown, last = asking.routine.cooldown, asking.standing.last_start
+    if not cooldown or last is None or asking.force or asking.now >= last + cooldown:
+        return None
+    return Refusal("cooldown", facts={"rule": "cooldown", "value": format_duration(cooldown), "last_start": to_iso(last)})
+
+
+def _quiet_hours(asking: Asking) -> Refusal | None:
+    quiet = asking.routine.quiet_hours
+    until = quiet.until(asking.now, asking.routine.zone) if quiet is not None and not asking.force else None
+    if until is None:
+        return None
+    hold = asking.request is not None or asking.routine.misfire.policy != "skip"
+    return Refusal("quiet_hours", hold=hold, until=until, facts={"rule": "quiet_hours", "until": to_iso(until)})
+
+
+def _daily_budget(asking: Asking) -> Refusal | None:
+    most = asking.routine.runs_per_day
+    if most is None or asking.standing.runs_on(local_day(asking.routine, asking.now)) < most:
+        return None
+    return Refusal("daily_budget", facts={"rule": "budget.per_day.runs", "value": most})
+
+
+def _fire_rate(asking: Asking) -> Refusal | None:
+    most = asking.facts.fires_per_hour
+    if most is None or asking.standing.runs_in(hour_of(asking.now)) < most:
+        return None
+    return Refusal("fire_rate", facts={"rule": "limits.max_fires_per_hour", "value": most})
+
+
+def _concurrency(asking: Asking) -> Refusal | None:
+    going = len(asking.standing.runs) + asking.beside
+    if going < asking.routine.parallel:
+        return None
+    policy = asking.routine.concurrency
+    runs = {"rule": "concurrency.policy", "value": policy, "running": next(iter(asking.standing.runs), "")}
+    if policy == "forbid":
+        return Refusal("overlap", facts=runs)
+    return Refusal({"queue_one": "queue", "replace": "replace"}.get(policy, "capacity"), hold=True, facts=runs)
+
+
+GATES: tuple[Callable[[Asking], Refusal | None], ...] = (
+    _draft,
+    _invalid,
+    _max_runs,
+    _approval,
+    _dedup,
+    _cooldown,
+    _quiet_hours,
+    _daily_budget,
+    _fire_rate,
+    _concurrency,
+)
+
+
+def approval_mode(routine: Routine, standing: Standing) -> str:
+    """Return when a person is asked: as the definition says, or before it is enabled if nobody vouched for it."""
+    if routine.approval.when == "none" and standing.untrusted:
+        return "before_enable"
+    return routine.approval.when
+
+
+def is_approved(standing: Standing, content: str, now: datetime) -> bool:
+    """Say whether a grant is in force for exactly this content."""
+    given = standing.approval
+    if given is None or given["state"] != "granted" or given["content"] != content:
+        return False
+    return not given.get("until") or now < from_iso(given["until"])
+
+
+def payload_key(payload: object) -> str:
+    """Return what two equal payloads have in common: SHA-256 of their canonical JSON."""
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def local_day(routine: Routine, instant: datetime) -> str:
+    """Return the day of an instant in the routine's zone, as ISO 8601: budgets over a day are counted by it."""
+    return instant.astimezone(routine.zone.info).date().isoformat()
+
+
+def hour_of(instant: datetime) -> str:
+    """Return the hour of an instant (UTC): the fire rate is counted by it."""
+    return f"{instant:%Y-%m-%dT%H}"

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.core.problem import Path
@@ -14,7 +14,7 @@ from routinectl.core.routine import Routine
 from routinectl.core.schedule.cron import Cron
 from routinectl.core.schedule.next_time import TimeTrigger
 from routinectl.core.schedule.zone import load
-from routinectl.core.units import duration_words, to_epoch
+from routinectl.core.units import duration_words, format_duration, to_epoch
 
 CODES = {
     "day-or-weekday": "both day fields are restricted: cron takes either",
@@ -26,7 +26,14 @@ CODES = {
     "no-timeout": "no timeout is set; the default of 1h applies",
     "dense-triggers": "the triggers together fire more often than limits.min_interval",
     "no-triggers": "it has no trigger and is run by hand only",
+    "cooldown-swallows": "the cooldown is longer than the time between two slots",
+    "quiet-swallows": "the quiet hours cover every slot",
+    "jitter-beyond-interval": "the jitter is longer than the time between two slots",
+    "catch-up-replace": "a catch-up runs slots one after another, and concurrency replace stops the one before",
+    "retry-overlaps": "the retries last longer than the time between two slots",
+    "sla-too-tight": "successes are promised more often than it fires",
 }
+_SAMPLE = 60  # slots that are looked at for what contradicts the schedule
 _YEAR = 370 * 86400
 _SECRET_NAME = re.compile(r"(PASS(WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"(gh[pousr]_\w{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}|-----BEGIN|xox[abp]-\w{10,}|://[^/\s:]+:[^@/\s]+@)")
@@ -62,6 +69,7 @@ def findings(routine: Routine, doc: Mapping[str, Any], min_interval: int, now: d
         if isinstance(trigger.rule, Cron):
             yield from _cron(name, trigger, trigger.rule, ("triggers", index), to_epoch(now))
     yield from _dense(routine, min_interval, now)
+    yield from _contradictions(routine, now)
 
 
 def across(routines: Iterable[Routine]) -> Iterator[Finding]:
@@ -130,6 +138,39 @@ def _change(name: str, trigger: TimeTrigger, cron: Cron, path: Path, code: str, 
         then = "it fires in both" if cron.wildcard else "it fires the first time only"
         message = f"'{cron.text}': {shown} comes twice in {trigger.zone.name} (the clock goes back); {then}"
     return Finding(name, code, message, path, "an hour that exists once on every day, or timezone: UTC")
+
+
+def _contradictions(routine: Routine, now: datetime) -> Iterator[Finding]:
+    """Yield policies that work against each other or against the schedule, each with its figures."""
+    name = routine.id
+    if routine.misfire.policy == "catch_up" and routine.concurrency == "replace":
+        yield Finding(name, "catch-up-replace", CODES["catch-up-replace"], ("concurrency", "policy"), "policy: queue_one")
+    slots = routine.schedule.upcoming(now, _SAMPLE)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(slots)]
+    if slots and routine.quiet_hours is not None and all(routine.quiet_hours.until(routine.due(slot), routine.zone) for slot in slots):
+        message = f"the quiet hours cover each of the next {len(slots)} slots"
+        yield Finding(name, "quiet-swallows", message, ("quiet_hours",), "an hour of the schedule outside of them")
+    if not gaps:
+        return
+    longest, shortest = max(gaps), min(gaps)
+    between = duration_words(int(longest.total_seconds()))
+    if routine.cooldown > longest:
+        message = (
+            f"the cooldown ({format_duration(routine.cooldown)}) is longer than the {between} between slots, so slots are skipped for ever"
+        )
+        yield Finding(name, "cooldown-swallows", message, ("cooldown",), f"cooldown: {format_duration(shortest / 2)}")
+    if routine.offset > shortest:
+        message = f"the jitter moves it by {format_duration(routine.offset)}, and its slots are {duration_words(int(shortest.total_seconds()))} apart"
+        yield Finding(name, "jitter-beyond-interval", message, ("jitter",), f"jitter: {format_duration(shortest / 2)}")
+    waits = sum((routine.retry.wait(attempt) for attempt in range(1, routine.retry.attempts)), timedelta())
+    if waits > longest:
+        message = (
+            f"its retries wait {format_duration(waits)} in all, and its slots are {between} apart: slots meanwhile are refused or wait"
+        )
+        yield Finding(name, "retry-overlaps", message, ("retry",), "fewer attempts, or a smaller max_delay")
+    if routine.sla.success_within is not None and routine.sla.success_within < longest:
+        message = f"a success is promised every {format_duration(routine.sla.success_within)}, and its slots are up to {between} apart"
+        yield Finding(name, "sla-too-tight", message, ("sla", "success_within"), f"success_within: {format_duration(longest * 1.1)}")
 
 
 def _dense(routine: Routine, min_interval: int, now: datetime) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from routinectl.core import decision
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
-from routinectl.core.standing import Standing
+from routinectl.core.standing import Hold, Standing
 from routinectl.core.units import to_iso
 
 _LINE_KEYS = (
@@ -26,6 +26,8 @@ def status_of(standing: Standing, routine: Routine | None, now: datetime) -> tup
     """Return a routine's status and the reason for it, in words (empty for an active one)."""
     if standing.deleted:
         return "disabled", "deleted"
+    if standing.draft is not None:
+        return "draft", f"made by {standing.draft.get('by', 'an agent')}; routinectl approve {standing.id}"
     if standing.invalid is not None:
         problems = standing.invalid["problems"]
         return "invalid", problems[0]["message"] if problems else ""
@@ -37,6 +39,8 @@ def status_of(standing: Standing, routine: Routine | None, now: datetime) -> tup
         until = standing.paused.get("until")
         reason = standing.paused.get("reason", "")
         return "paused", " ".join(filter(None, [reason, f"until {until}" if until else ""]))
+    if standing.approval is not None and standing.approval["state"] == "requested":
+        return "pending_approval", f"{standing.approval['mode']}; routinectl approve {standing.id}"
     if is_completed(standing, routine, now):
         return "completed", "no slot is left"
     return "active", ""
@@ -54,8 +58,8 @@ def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, 
     """Return the next fire, nominal and due, in UTC and in the routine's zone; None when there is none."""
     if not routine.enabled or standing.paused is not None or standing.invalid is not None or standing.deleted:
         return None
-    wake = decision.next_wake(routine, standing, now)
-    if wake is None:
+    wake = decision.next_due(routine, standing, now)
+    if wake is None or standing.draft is not None:
         return None
     slot = wake - routine.offset
     return {"nominal": to_iso(slot), "due": to_iso(wake), "local": wake.astimezone(routine.zone.info).isoformat(),
@@ -82,10 +86,10 @@ def state(standing: Standing, routine: Routine | None, now: datetime) -> dict[st
         "run_count": standing.run_count,
         "consecutive_failures": standing.failures,
         "running": [running(standing, run_id) for run_id in standing.runs],
-        "held": [{"slot": to_iso(hold.slot), "reason": hold.reason, "since": to_iso(hold.since)} for hold in standing.holds.values()],
-        "pending_approval": None,
+        "held": [held(hold) for hold in standing.holds.values()],
+        "pending_approval": standing.approval if standing.approval and standing.approval["state"] == "requested" else None,
         "paused": standing.paused,
-        "overdue": False,
+        "overdue": bool(standing.overdue),
         "badges": [],
         "position": {"event": event_id, "time": time},
         "created_at": _iso(standing.created_at),
@@ -97,15 +101,30 @@ def running(standing: Standing, run_id: str) -> dict[str, Any]:
     """Return what is known of a run that goes on: since when, and until when at the latest."""
     run = standing.runs[run_id]
     since = run.started_at or run.claimed_at
-    return {"run": run.id, "since": to_iso(since), "until": to_iso(datetime.fromtimestamp(since.timestamp() + run.timeout, since.tzinfo)),
-            "pid": run.pid or None, "trigger": run.trigger}  # fmt: skip
+    found = {"run": run.id, "since": to_iso(since), "until": to_iso(datetime.fromtimestamp(since.timestamp() + run.timeout, since.tzinfo)),
+             "pid": run.pid or None, "trigger": run.trigger}  # fmt: skip
+    if run.attempt > 1:
+        found["attempt"] = run.attempt
+    if run.retry_at is not None:
+        found |= {"until": None, "retry_at": to_iso(run.retry_at)}
+    return found
+
+
+def held(hold: Hold) -> dict[str, Any]:
+    """Return what is known of a slot that waits."""
+    found: dict[str, Any] = {"slot": to_iso(hold.slot), "reason": hold.reason, "since": to_iso(hold.since)}
+    if hold.until is not None:
+        found["until"] = to_iso(hold.until)
+    return found
 
 
 def history_line(event: Event) -> dict[str, Any] | None:
     """Return the ledger's line for an event that ends something: a final verdict, or the end of a run."""
     data = event.data
-    if event.type == "run.ended":
+    if event.type in ("run.ended", "run.retrying"):
         facts = dict(data) | {"verdict": "ran", "nominal": data.get("slot"), "completed_at": data["at"]}
+        if event.type == "run.retrying":
+            facts["detail"] = f"attempt {data['next_attempt']} follows at {data['retry_at']}"
     elif event.type in ("slot.skipped", "slot.missed"):
         verdict = event.type.partition(".")[2]
         facts = dict(data) | {"verdict": verdict, "slot": data.get("slot") or data.get("through"), "completed_at": data["at"]}

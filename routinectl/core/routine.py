@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from routinectl.core import quiet_hours, retry, sla
+from routinectl.core.quiet_hours import QuietHours
+from routinectl.core.retry import Retry
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.jitter import offset_of
 from routinectl.core.schedule.moment import parse_bound
@@ -19,11 +22,11 @@ from routinectl.core.schedule.next_time import Schedule, TimeTrigger
 from routinectl.core.schedule.read import KINDS, Reading, read_trigger
 from routinectl.core.schedule.zone import Zone
 from routinectl.core.settings import Settings
+from routinectl.core.sla import Sla
 from routinectl.core.units import parse_duration, parse_size, to_epoch
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 RESERVED_IDS = frozenset({"events"})
-POLICIES = ("jitter", "misfire", "concurrency", "cooldown", "timeout", "kill_grace", "leftovers", "max_runs")
 DEFAULT_WINDOW = timedelta(hours=24)
 DEFAULT_TIMEOUT = timedelta(hours=1)
 Doc = Mapping[str, Any]
@@ -37,6 +40,14 @@ class Misfire:
     grace: timedelta = timedelta(minutes=1)
     max: int = 3
     window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """When a person is asked (none, before_enable, before_first_run, every_run), and how long the question stays open."""
+
+    when: str = "none"
+    expires: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ class Routine:
     schedule: Schedule
     offset: timedelta
     misfire: Misfire
+    concurrency: str
     parallel: int
-    forbid: bool
     cooldown: timedelta
     timeout: timedelta
     kill_grace: timedelta
@@ -78,6 +89,16 @@ class Routine:
     max_runs: int | None
     output_cap: int
     action: Action
+    quiet_hours: QuietHours | None = None
+    dedup_window: timedelta = timedelta()
+    retry: Retry = retry.NEVER
+    idempotent: bool = False
+    pause_after_failures: int | None = None
+    runs_per_day: int | None = None
+    approval: Approval = Approval()
+    sla: Sla = sla.NONE
+    pool: str = ""
+    priority: str = "normal"
 
     def due(self, slot: datetime) -> datetime:
         """Return when a slot is due: its nominal instant plus the routine's jitter offset."""
@@ -117,7 +138,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
     end = parse_bound(doc["end"], zone) if "end" in doc else None
     texts = sorted(f"{trigger.text} {trigger.zone.name}" for trigger in triggers)
     concurrency = doc.get("concurrency", {})
-    forbid = concurrency.get("policy", "forbid") == "forbid"
+    policy = concurrency.get("policy", "forbid")
     return Routine(
         id=routine_id,
         name=doc["name"],
@@ -126,8 +147,8 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         schedule=Schedule(triggers, start, end),
         offset=offset_of(routine_id, texts, _duration(doc, "jitter", timedelta())),
         misfire=_misfire(doc.get("misfire", {})),
-        parallel=1 if forbid else int(concurrency.get("max", 2)),
-        forbid=forbid,
+        concurrency=policy,
+        parallel=int(concurrency.get("max", 2)) if policy == "allow" else 1,
         cooldown=_duration(doc, "cooldown", timedelta()),
         timeout=_duration(doc, "timeout", DEFAULT_TIMEOUT),
         kill_grace=_duration(doc, "kill_grace", timedelta(seconds=10)),
@@ -135,6 +156,16 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         max_runs=doc.get("max_runs"),
         output_cap=parse_size(doc.get("budget", {}).get("output", "10MiB")),
         action=_action(doc["action"]),
+        quiet_hours=quiet_hours.read(doc["quiet_hours"]) if "quiet_hours" in doc else None,
+        dedup_window=_duration(doc, "dedup_window", timedelta()),
+        retry=retry.read(doc.get("retry", {})),
+        idempotent=doc.get("idempotent", False),
+        pause_after_failures=doc.get("pause_after_failures"),
+        runs_per_day=doc.get("budget", {}).get("per_day", {}).get("runs"),
+        approval=_approval(doc.get("approval", "none")),
+        sla=sla.read(doc.get("sla", {})),
+        pool=doc.get("pool", ""),
+        priority=doc.get("priority", "normal"),
     )
 
 
@@ -159,6 +190,12 @@ def _misfire(doc: Doc) -> Misfire:
         int(doc.get("max", 3)),
         parse_duration(doc["window"]) if "window" in doc else None,
     )
+
+
+def _approval(doc: Any) -> Approval:
+    if isinstance(doc, str):
+        return Approval(doc)
+    return Approval(doc.get("when", "none"), _duration(doc, "expires", Approval().expires))
 
 
 def _action(doc: Doc) -> Action:

@@ -12,8 +12,7 @@ from routinectl.core.schedule import zone
 from routinectl.core.units import parse_duration, parse_size
 from routinectl.errors import ScheduleError
 
-NOT_IN_FORCE = ("maintenance", "http", "notify", "models")
-NOT_IN_FORCE_LIMITS = ("max_fires_per_hour", "pools")
+NOT_IN_FORCE = ("http", "notify", "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,15 @@ class Settings:
     min_interval: int = 30
     retention: Retention = Retention()
     git_commit: bool = False
+    max_fires_per_hour: int | None = None
+    pools: Mapping[str, int] = field(default_factory=dict)
+    trust: str = "local"
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
     """Return the settings of a document that the schema accepts, and the faults that a schema cannot see."""
     problems = [_not_yet(key) for key in NOT_IN_FORCE if key in doc]
     limits, retention = doc.get("limits", {}), doc.get("retention", {})
-    problems += [_not_yet("limits", key) for key in NOT_IN_FORCE_LIMITS if key in limits]
-    if doc.get("trust", "local") != "local":
-        problems.append(_not_yet("trust"))
     timezone = doc.get("timezone", "UTC")
     try:
         zone.load(timezone)
@@ -63,7 +62,8 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
     settings = Settings(
         timezone, doc.get("owner", ""), tuple(doc.get("serve_on", ())), doc.get("defaults", {}),
         int(limits.get("max_concurrent_runs", 10)), min_interval, Retention(int(retention.get("runs", 100)), age, size),
-        bool(doc.get("git", {}).get("commit", False)),
+        bool(doc.get("git", {}).get("commit", False)), limits.get("max_fires_per_hour"), limits.get("pools", {}),
+        doc.get("trust", "local"),
     )  # fmt: skip
     return settings, problems
 

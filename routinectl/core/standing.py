@@ -24,16 +24,17 @@ RELEASED = "released"  # a hold that a person let go after review: it starts lik
 
 @dataclass(slots=True)
 class Hold:
-    """A slot that waits for something: capacity, its turn in a catch-up, or a person's review."""
+    """A slot that waits: for a place, its turn in a catch-up, the end of quiet hours (`until`), or a person."""
 
     slot: datetime
     reason: str
     since: datetime
+    until: datetime | None = None
 
 
 @dataclass(slots=True)
 class Request:
-    """A run that somebody asked for. `force` passes cooldown; `hold` says what it waits for: `review`, or `released` from it."""
+    """A run that somebody asked for. `force` passes cooldown, quiet hours and dedup; `hold` says what it waits for, if not for a place."""
 
     id: str
     at: datetime
@@ -41,11 +42,16 @@ class Request:
     force: bool = False
     payload: Mapping[str, Any] | None = None
     hold: str = ""
+    until: datetime | None = None
+    mode: str = "normal"
 
 
 @dataclass(slots=True)
 class Run:
-    """A run that was claimed and whose end is not on record. `lease` numbers its lease file, `boot` is when it was claimed."""
+    """A run that was claimed and whose end is not on record. `lease` numbers its lease file, `boot` is when it was claimed.
+
+    With `retry_at`, the attempt before has failed and `attempt`, the next one, waits for that instant: it holds no lease.
+    """
 
     id: str
     slot: datetime | None
@@ -64,6 +70,19 @@ class Run:
     cancel: str = ""
     payload: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1
+    retry_at: datetime | None = None
+    last_end: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of this attempt, and of its folder: the run's id, with the attempt's number from the second on."""
+        return self.id if self.attempt == 1 else f"{self.id}.{self.attempt}"
+
+
+def run_of(key: str) -> str:
+    """Return the run's id of an attempt's name (see `Run.key`)."""
+    return key.partition(".")[0]
 
 
 @dataclass(slots=True)
@@ -93,12 +112,31 @@ class Standing:
     last_outcome: str = ""
     last_result: str = ""
     last_run_at: datetime | None = None
+    last_good_at: datetime | None = None
+    forgiven: int = 0  # failures before the last resume
+    watched_since: datetime | None = None  # from when on a success is expected
+    overdue: dict[str, str] = field(default_factory=dict)  # broken promise -> since when
+    approval: dict[str, Any] | None = None  # the last question to a person, with its `state`
+    draft: dict[str, Any] | None = None  # an agent made it, and no person has activated it
+    vouched: list[str] = field(default_factory=list)  # fingerprints that came through routinectl
+    untrusted: bool = False
+    dedup: dict[str, str] = field(default_factory=dict)  # payload -> when it last started a run
+    day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
+    hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
 
     @property
     def enabled(self) -> bool:
         """Whether the definition in force is enabled."""
         return self.doc is not None and self.doc.get("enabled", True) is True
+
+    def runs_on(self, day: str) -> int:
+        """Return how many runs were started on a day of the routine's zone (known only where a budget counts them)."""
+        return self.day[1] if self.day and self.day[0] == day else 0
+
+    def runs_in(self, hour: str) -> int:
+        """Return how many runs were started in an hour (UTC)."""
+        return self.hour[1] if self.hour and self.hour[0] == hour else 0
 
     def fold(self, event: Event) -> None:
         """Take one event of this routine in. An unknown kind changes nothing but the version."""
@@ -123,13 +161,18 @@ def _created(standing: Standing, event: Event) -> None:
     restarted = standing.deleted or standing.doc is None
     previous = standing.doc or {}
     if restarted:
-        standing.run_count = standing.failures = 0
+        standing.run_count = standing.failures = standing.forgiven = 0
+        standing.approval, standing.watched_since = None, at
+        standing.overdue.clear()
         standing.created_at = at
         standing.deleted = False
         standing.paused = None if standing.doc is not None else standing.paused
     standing.doc = dict(event.data["definition"])
     standing.fingerprint = event.data["fingerprint"]
     standing.updated_at, standing.invalid = at, None
+    standing.untrusted = bool(event.data.get("untrusted"))
+    if event.data.get("draft"):
+        standing.draft = event.data["draft"]
     rescheduled = restarted or schedule_key(previous) != schedule_key(standing.doc)
     if rescheduled or not standing.revised_at:
         standing.advance(at)
@@ -140,7 +183,7 @@ def _created(standing: Standing, event: Event) -> None:
 def _enabled(standing: Standing, event: Event) -> None:
     if standing.doc is not None:
         standing.doc = {**standing.doc, "enabled": event.type == "routine.enabled"}
-    standing.updated_at = _at(event)
+    standing.updated_at = standing.watched_since = _at(event)
     standing.advance(_at(event))
 
 
@@ -156,6 +199,8 @@ def _paused(standing: Standing, event: Event) -> None:
 
 def _resumed(standing: Standing, event: Event) -> None:
     standing.paused = None
+    standing.forgiven = standing.failures
+    standing.watched_since = _at(event)
 
 
 def _invalid(standing: Standing, event: Event) -> None:
@@ -179,14 +224,18 @@ def _held(standing: Standing, event: Event) -> None:
         _hold_request(standing, event, event.data["reason"])
         return
     slot = from_iso(event.data["slot"])
-    standing.holds[slot] = Hold(slot, event.data["reason"], _at(event))
+    standing.holds[slot] = Hold(slot, event.data["reason"], _at(event), _until(event))
     standing.advance(slot)
 
 
 def _hold_request(standing: Standing, event: Event, reason: str) -> None:
     request = standing.requests.get(event.data["request"])
     if request is not None:
-        request.hold = reason
+        request.hold, request.until = reason, _until(event)
+
+
+def _until(event: Event) -> datetime | None:
+    return from_iso(event.data["until"]) if event.data.get("until") else None
 
 
 def _released(standing: Standing, event: Event) -> None:
@@ -195,17 +244,21 @@ def _released(standing: Standing, event: Event) -> None:
         return
     hold = standing.holds.get(from_iso(event.data["slot"]))
     if hold is not None:
-        hold.reason = RELEASED
+        hold.reason, hold.until = RELEASED, None
 
 
 def _requested(standing: Standing, event: Event) -> None:
     data = event.data
     standing.requests[data["request"]] = Request(
-        data["request"], _at(event), data.get("by", ""), bool(data.get("force")), data.get("payload"))  # fmt: skip
+        data["request"], _at(event), data.get("by", ""), bool(data.get("force")), data.get("payload"),
+        mode=data.get("mode", "normal"))  # fmt: skip
 
 
 def _claimed(standing: Standing, event: Event) -> None:
     data = event.data
+    if data.get("attempt", 1) > 1:
+        _claimed_again(standing, event)
+        return
     slot = from_iso(data["slot"]) if data.get("slot") else None
     at = _at(event)
     if slot is not None:
@@ -221,9 +274,41 @@ def _claimed(standing: Standing, event: Event) -> None:
     standing.run_count += 1
     standing.last_start = at
     standing.last_run = data["run"]
+    _count(standing, event)
+    if standing.approval is not None and standing.approval.get("mode") == "every_run":
+        standing.approval = None  # it was good for this one run
 
 
-_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit")
+def _claimed_again(standing: Standing, event: Event) -> None:
+    run = standing.runs.get(event.data["run"])
+    if run is not None:
+        run.attempt, run.lease, run.boot = event.data["attempt"], event.data["lease"], event.data.get("boot", "")
+        run.claimed_at, run.retry_at, run.started_at, run.pid = _at(event), None, None, 0
+        standing.last_start = run.claimed_at
+
+
+def _count(standing: Standing, event: Event) -> None:
+    data = event.data
+    hour = str(data.get("at") or event.time)[:13]
+    standing.hour = [hour, standing.runs_in(hour) + 1]
+    if "day" in data:
+        standing.day = [data["day"], standing.runs_on(data["day"]) + 1]
+    if "dedup" in data:
+        now = _at(event)
+        standing.dedup = {key: at for key, at in standing.dedup.items() if (now - from_iso(at)).total_seconds() < data["dedup"][1]}
+        standing.dedup[data["dedup"][0]] = to_iso(now)
+
+
+_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail")
+
+
+def _retrying(standing: Standing, event: Event) -> None:
+    run = standing.runs.get(event.data["run"])
+    if run is not None:
+        run.attempt, run.retry_at = event.data["next_attempt"], from_iso(event.data["retry_at"])
+        run.last_end = {key: event.data.get(key) for key in ("outcome", "exit_code", "signal", "message")}
+        run.started_at, run.pid = None, 0
+        standing.last_outcome, standing.last_run_at = event.data["outcome"], _at(event)
 
 
 def _started(standing: Standing, event: Event) -> None:
@@ -245,9 +330,60 @@ def _ended(standing: Standing, event: Event) -> None:
         return
     standing.last_run, standing.last_outcome = data["run"], data["outcome"]
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
+    if data.get("mode", "normal") in ("test", "replay"):
+        return  # it says nothing about the routine's own work
     if data["outcome"] in ("succeeded", "quiet"):
-        standing.last_good = data["run"]
+        standing.last_good, standing.last_good_at = data["run"], _at(event)
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0
+    standing.forgiven = min(standing.forgiven, standing.failures)
+
+
+def _breached(standing: Standing, event: Event) -> None:
+    standing.overdue[event.data["promise"]] = event.data["since"]
+
+
+def _recovered(standing: Standing, event: Event) -> None:
+    standing.overdue.clear()
+
+
+def _asked(standing: Standing, event: Event) -> None:
+    data = event.data
+    standing.approval = {
+        "state": "requested",
+        "at": data["at"],
+        "content": data["content"],
+        "mode": data["mode"],
+        "expires": data["expires"],
+    }
+
+
+def _granted(standing: Standing, event: Event) -> None:
+    data = event.data
+    mode = (standing.approval or {}).get("mode", "")
+    standing.approval = {"state": "granted", "content": data["content"], "mode": data.get("mode", mode),
+                         **{key: data[key] for key in ("at", "by", "note", "until") if data.get(key)}}  # fmt: skip
+    standing.draft = None
+
+
+def _refused(standing: Standing, event: Event) -> None:
+    state = event.type.partition(".")[2]
+    standing.approval = {**(standing.approval or {"content": "", "mode": ""}), "state": state,
+                         **{key: event.data[key] for key in ("at", "by", "note") if event.data.get(key)}}  # fmt: skip
+
+
+def _drafted(standing: Standing, event: Event) -> None:
+    standing.draft = {"at": event.data["at"], "by": event.data["by"]}
+
+
+def _activated(standing: Standing, event: Event) -> None:
+    standing.draft = None
+    standing.advance(_at(event))
+
+
+def _vouched(standing: Standing, event: Event) -> None:
+    standing.vouched = [*standing.vouched, event.data["fingerprint"]][-20:]
+    if event.data["fingerprint"] == standing.fingerprint:
+        standing.untrusted = False
 
 
 _FOLDERS = {
@@ -256,10 +392,13 @@ _FOLDERS = {
     "slot.skipped": _answered, "slot.missed": _answered, "slot.held": _held,
     "slot.released": _released,
     "run.requested": _requested, "run.claimed": _claimed, "run.started": _started, "run.adopted": _started,
-    "run.cancel_requested": _cancel_requested, "run.ended": _ended,
+    "run.cancel_requested": _cancel_requested, "run.ended": _ended, "run.retrying": _retrying,
+    "sla.breached": _breached, "sla.recovered": _recovered,
+    "approval.requested": _asked, "approval.granted": _granted, "approval.denied": _refused, "approval.expired": _refused,
+    "routine.drafted": _drafted, "routine.activated": _activated, "routine.vouched": _vouched,
 }  # fmt: skip
 
-_INSTANTS = ("revised_at", "created_at", "updated_at", "mark", "last_start", "last_run_at")
+_INSTANTS = ("revised_at", "created_at", "updated_at", "mark", "last_start", "last_run_at", "last_good_at", "watched_since")
 
 
 def to_plain(standing: Standing) -> dict[str, Any]:
@@ -267,7 +406,7 @@ def to_plain(standing: Standing) -> dict[str, Any]:
     plain: dict[str, Any] = {"id": standing.id, "version": standing.version}
     for item in fields(Standing):
         value = getattr(standing, item.name)
-        if value in (None, "", 0, False) or value in ({}, ("", "")):
+        if value in (None, "", 0, False) or value in ({}, [], ("", "")):
             continue
         plain[item.name] = to_iso(value) if item.name in _INSTANTS else value
     for name in ("holds", "requests", "runs"):
@@ -288,9 +427,9 @@ def from_plain(plain: Mapping[str, Any]) -> Standing:
         if name in values:
             values[name] = from_iso(values[name])
     values["position"] = tuple(values.get("position", ("", "")))
-    values["holds"] = {hold.slot: hold for hold in _members(Hold, values.get("holds", ()), "slot", "since")}
-    values["requests"] = {item.id: item for item in _members(Request, values.get("requests", ()), "at")}
-    runs = _members(Run, values.get("runs", ()), "slot", "claimed_at", "due", "started_at")
+    values["holds"] = {hold.slot: hold for hold in _members(Hold, values.get("holds", ()), "slot", "since", "until")}
+    values["requests"] = {item.id: item for item in _members(Request, values.get("requests", ()), "at", "until")}
+    runs = _members(Run, values.get("runs", ()), "slot", "claimed_at", "due", "started_at", "retry_at")
     values["runs"] = {run.id: run for run in runs}
     return Standing(**values)
 

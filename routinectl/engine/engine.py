@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision
+from routinectl.core import decision, gates, retry
 from routinectl.core.admit import admit
-from routinectl.core.decision import Hold, Resume, Start, Wish
+from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine
 from routinectl.core.settings import Settings
-from routinectl.core.standing import Run, Standing
-from routinectl.core.units import from_epoch, to_iso
+from routinectl.core.standing import Run, Standing, run_of
+from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine import launch, record
 from routinectl.engine.keeping import BATCH, Keeping, Message
+from routinectl.engine.record import facts_of
 from routinectl.engine.revise import Revisions
 from routinectl.engine.world import World
 from routinectl.files import lease, run_logs
@@ -44,11 +45,11 @@ Listener = Callable[[Sequence[Event]], None]
 
 @dataclass(slots=True)
 class Claimed:
-    """A start that is on record and may now be handed over."""
+    """A start that is on record and may now be handed over; `key` names the attempt."""
 
     start: Start
     routine: Routine
-    run_id: str
+    key: str
     lock: Lock
     prepared: launch.Prepared
 
@@ -100,7 +101,8 @@ class Engine:
         """Pass durable events on: to the keeper, if a run is to be cancelled, and to whoever listens."""
         for event in events:
             if event.type == "run.cancel_requested":
-                self.keeping.cancel([event.data["run"]])
+                run = self.world.standing(event.subject).runs.get(event.data["run"])
+                self.keeping.cancel([run.key] if run is not None else [])
         for listener in self.listeners:
             listener(events)
 
@@ -130,18 +132,19 @@ class Engine:
 
         def make() -> list[Event]:
             events: list[Event] = []
-            starts: list[Start] = []
+            starts: list[tuple[Start, Routine]] = []
             for name in names:
                 for wish in self.decide(name, now):
                     if isinstance(wish, Start):
-                        starts.append(wish)
+                        starts.append((wish, self._routine(name)))
                         continue
-                    if isinstance(wish, (Hold, Resume)):
+                    if not isinstance(wish, Skip):
                         again.add(name)
                     events.append(record.event_of(wish, now))
-            admitted, late = admit(starts, self.limit - len(self.world.running))
-            for start in late:
-                wishes = decision.without_place(start, self.world.standing(start.id), self._routine(start.id))
+            admitted, late = admit(starts, self.limit - len(self.world.running), self.free_pools())
+            for item in late:
+                start = item.start
+                wishes = decision.without_place(start, item.reason, self.world.standing(start.id), self._routine(start.id))
                 events += [record.event_of(wish, now) for wish in wishes]
             for start in admitted:
                 events += self.claim(start, claimed, now)
@@ -166,10 +169,27 @@ class Engine:
         if routine is None:
             return []
         judge = decision.decide if self.slots else decision.requests
-        wishes = judge(routine, self.world.standing(name), now)
+        standing = self.world.standing(name)
+        wishes = judge(routine, standing, now, self.facts(routine, standing))
         if self.fires:
             return wishes
-        return [decision.disabled_here(wish) if isinstance(wish, Start) else wish for wish in wishes]
+        answers = [decision.disabled_here(wish) if isinstance(wish, Start) else wish for wish in wishes]
+        return [wish for wish in answers if wish is not None]
+
+    def facts(self, routine: Routine, standing: Standing) -> gates.Facts:
+        """Return what a decision needs beside the routine's own events; content is hashed only where an approval binds it."""
+        bound = gates.approval_mode(routine, standing) != "none"
+        content = self.contents.of(routine.id, standing.fingerprint) if bound else ""
+        return gates.Facts(content, self.settings.max_fires_per_hour)
+
+    def free_pools(self) -> dict[str, int]:
+        """Return the free places of every pool."""
+        free = dict(self.settings.pools)
+        for name in self.world.running.values() if free else ():
+            routine = self.world.routine(name)
+            if routine is not None and routine.pool in free:
+                free[routine.pool] -= 1
+        return free
 
     def claim(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
         """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that."""
@@ -182,14 +202,17 @@ class Engine:
             return self._without_lease(start, routine, standing, now)
         prepared = self.prepare(start.id)
         facts = {**prepared.facts, "boot": self.boot}
-        if start.request is not None and start.request.payload is not None:
-            facts["payload"] = start.request.payload
+        payload = launch.given(start)
+        if payload is not None:
+            facts["payload"] = payload
         event = record.claim(start, routine, standing, taken[0], facts, now)
-        claimed.append(Claimed(start, routine, event.data["run"], taken[1], prepared))
+        claimed.append(Claimed(start, routine, start.retry.key if start.retry else event.data["run"], taken[1], prepared))
         return [event]
 
     def _without_lease(self, start: Start, routine: Routine, standing: Standing, now: datetime) -> list[Event]:
         """A run that has ended on record may have left something alive that holds its lease: that is an overlap."""
+        if start.retry is not None:
+            return [record.event_of(decision.Abandon(start.id, start.retry, "what it left behind still holds its lease"), now)]
         if start.request is not None:
             return [record.event_of(decision.Skip(start.id, False, "overlap", request=start.request.id), now)]
         assert start.slot is not None
@@ -224,9 +247,9 @@ class Engine:
         entry = self.entry(start, routine, prepared, record.run_id(start), start.due)
         self.world.entry(name).prepared = replace(prepared, ready=(slot, entry))
 
-    def entry(self, start: Start, routine: Routine, prepared: launch.Prepared, run_id: str, now: datetime) -> bytes:
-        """Return what the keeper is given for one run, as JSON."""
-        entry = launch.entry_of(self.layout, routine, prepared, start, run_id, now)
+    def entry(self, start: Start, routine: Routine, prepared: launch.Prepared, key: str, now: datetime) -> bytes:
+        """Return what the keeper is given for one attempt, as JSON."""
+        entry = launch.entry_of(self.layout, routine, prepared, start, key, now)
         entry["nofile"] = self.descriptors
         return encode(entry)
 
@@ -250,16 +273,16 @@ class Engine:
             self.forget_prepared(item.start.id)
             if item.prepared.fault:
                 item.lock.close()
-                faults.append(self._not_started(item.start.id, item.run_id, item.prepared.fault, now))
+                faults.append(self._not_started(item.start.id, item.key, item.prepared.fault, now))
                 continue
             try:
                 ready = item.prepared.ready
-                is_ready = ready is not None and ready[0] == item.start.slot
-                entries.append(ready[1] if ready and is_ready else self.entry(item.start, item.routine, item.prepared, item.run_id, now))
+                is_ready = ready is not None and ready[0] == item.start.slot and item.start.retry is None
+                entries.append(ready[1] if ready and is_ready else self.entry(item.start, item.routine, item.prepared, item.key, now))
                 locks.append(item.lock)
             except OSError as error:
                 item.lock.close()
-                faults.append(self._not_started(item.start.id, item.run_id, f"its folder cannot be made: {error.strerror}", now))
+                faults.append(self._not_started(item.start.id, item.key, f"its folder cannot be made: {error.strerror}", now))
         if entries:
             self.send(entries, locks)
         if faults:
@@ -280,9 +303,9 @@ class Engine:
             for item in locks:
                 item.close()
 
-    def _not_started(self, name: str, run_id: str, message: str, now: datetime) -> Event:
-        run = self.world.standing(name).runs.get(run_id)
-        return Event("run.ended", name, {**facts_of(run, run_id), "at": to_iso(now), "outcome": "not_started",
+    def _not_started(self, name: str, key: str, message: str, now: datetime) -> Event:
+        run = self.world.standing(name).runs.get(run_of(key))
+        return Event("run.ended", name, {**facts_of(run, run_of(key)), "at": to_iso(now), "outcome": "not_started",
                                          "exit_code": None, "message": message})  # fmt: skip
 
     # -- hearing from the keeper
@@ -313,10 +336,10 @@ class Engine:
             name = self.world.running.get(item["run"])
             if name is None:
                 continue
-            run = self.world.standing(name).runs[item["run"]]
+            run = self.world.standing(name).runs[run_of(item["run"])]
             if "error" in item:
                 if item["error"] != "exists":
-                    yield self._not_started(name, run.id, item["error"], now)
+                    yield self._not_started(name, run.key, item["error"], now)
             elif run.started_at is None:
                 data = {"run": run.id, "at": to_iso(from_epoch(item["at"])), "pid": item["pid"], "start_time": item["start"],
                         "boot": self.boot}  # fmt: skip
@@ -326,7 +349,7 @@ class Engine:
         for item in items:
             name = self.world.running.get(item["run"])
             if name is not None:
-                yield self.end_of(name, self.world.standing(name).runs[item["run"]], item)
+                yield self.end_of(name, self.world.standing(name).runs[run_of(item["run"])], item)
 
     def end_of(self, name: str, run: Run, item: Message) -> Event:
         """Return the end of a run, from the keeper's record of it."""
@@ -335,10 +358,19 @@ class Engine:
         if item.get("status") is None:
             data |= {"outcome": "not_started", "exit_code": None, "message": item.get("error", "")}
             return Event("run.ended", name, data)
-        message, quiet = run_logs.summary(self.layout.run(name, run.id))
+        message, quiet = run_logs.summary(self.layout.run(name, run.key))
         data |= _outcome(item["status"], item["stopped"], run, quiet=quiet)
         data["message"] = self._masked(name, message)
-        return Event("run.ended", name, data)
+        return self.ending(name, run, data)
+
+    def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:
+        """Return the event of an attempt's end: final, or followed by the next attempt."""
+        routine = self.world.routine(name)
+        ended = from_iso(data["at"])
+        again = retry.next_attempt(routine, self.world.standing(name), run, data["outcome"], ended) if routine is not None else None
+        if again is None:
+            return Event("run.ended", name, data)
+        return Event("run.retrying", name, {**data, "next_attempt": run.attempt + 1, "retry_at": to_iso(again)})
 
     def _masked(self, name: str, message: str) -> str:
         """Return a summary line without secrets: a run may write its result file itself."""
@@ -355,23 +387,16 @@ class Engine:
         free = self.limit - len(self.world.running)
         if free <= 0 or not self.world.waiting:
             return []
-        return heapq.nsmallest(free, self.world.waiting, key=lambda name: (self.world.waiting[name], name))
+        waiting = set(self.world.waiting)
+        pools = self.free_pools()
+        if pools:
+            waiting = {name for name in waiting if pools.get(self._routine(name).pool, 1) > 0}
+        return heapq.nsmallest(free, waiting, key=lambda name: (self.world.waiting[name], name))
 
     def _routine(self, name: str) -> Routine:
         routine = self.world.routine(name)
         assert routine is not None
         return routine
-
-
-def facts_of(run: Run | None, run_id: str) -> dict[str, Any]:
-    """Return what an end repeats of its claim, so that a history line needs no second look."""
-    data: dict[str, Any] = {"run": run_id}
-    if run is not None:
-        data |= {"slot": to_iso(run.slot) if run.slot else None, "due": to_iso(run.due), "reason": run.reason,
-                 "trigger": run.trigger, "attempt": 1, "claimed_at": to_iso(run.claimed_at), **run.facts}  # fmt: skip
-        if run.started_at:
-            data["started_at"] = to_iso(run.started_at)
-    return data
 
 
 def _outcome(status: int, stopped: str, run: Run, *, quiet: bool) -> dict[str, Any]:

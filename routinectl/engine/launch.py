@@ -19,6 +19,7 @@ from typing import Any
 
 from routinectl.core.decision import Start
 from routinectl.core.routine import Action, Routine
+from routinectl.core.standing import run_of
 from routinectl.core.units import to_iso
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
@@ -64,7 +65,6 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
         "ROUTINE_WORKSPACE": str(layout.root),
         "ROUTINE_MEMORY": f"{layout.folder(routine.id)}/memory",
         "ROUTINE_PAYLOAD": os.devnull,
-        "ROUTINE_ATTEMPT": "1",
     }
     umask = action.umask if action.umask is not None else 0o022
     try:
@@ -140,15 +140,15 @@ def _secrets(layout: Layout, routine: Routine) -> dict[str, str]:
     return found
 
 
-def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start, run_id: str, now: datetime) -> dict[str, Any]:
-    """Return what the keeper is given for one run. The run's folder is made here unless it was prepared."""
-    folder = run_logs.make(layout, routine.id, run_id)
+def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, Any]:
+    """Return what the keeper is given for one attempt. Its folder is made here unless it was prepared."""
+    folder = run_logs.make(layout, routine.id, key)
     payload = _payload(routine.action, start)
-    env = environment(layout, routine, prepared, start, run_id, now)
+    env = environment(layout, routine, prepared, start, key, now)
     if payload is not None:
         env["ROUTINE_PAYLOAD"] = str(run_logs.write_payload(folder, payload))
     entry: dict[str, Any] = {
-        "run": run_id, "id": routine.id, "argv0": prepared.argv0, "argv": prepared.argv, "env": env, "cwd": prepared.cwd,
+        "run": key, "id": routine.id, "argv0": prepared.argv0, "argv": prepared.argv, "env": env, "cwd": prepared.cwd,
         "umask": prepared.umask, "stdin": env["ROUTINE_PAYLOAD"] if routine.action.stdin_payload else os.devnull,
         "deadline": 0, "timeout": routine.timeout.total_seconds(), "grace": routine.kill_grace.total_seconds(),
         "cap": routine.output_cap, "keep": routine.keep_leftovers,
@@ -158,21 +158,32 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     return entry
 
 
-def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, run_id: str, now: datetime) -> dict[str, str]:
-    """Return the whole environment of one run."""
+def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, str]:
+    """Return the whole environment of one attempt."""
     deadline = (now + routine.timeout).replace(microsecond=0) + timedelta(seconds=1)
+    asked = start.request or (start.retry and start.retry.request)
     return {
         **prepared.env,
-        "ROUTINE_RUN_ID": run_id,
+        "ROUTINE_RUN_ID": run_of(key),
+        "ROUTINE_ATTEMPT": str(start.retry.attempt if start.retry else 1),
         "ROUTINE_SLOT": to_iso(start.slot or start.due),
-        "ROUTINE_TRIGGER": "manual" if start.request else "schedule",
-        "ROUTINE_RESULT": f"{layout.run(routine.id, run_id)}/result",
+        "ROUTINE_TRIGGER": "manual" if asked else "schedule",
+        "ROUTINE_RESULT": f"{layout.run(routine.id, key)}/result",
         "ROUTINE_DEADLINE": to_iso(deadline),
     }
 
 
+def given(start: Start) -> Mapping[str, Any] | None:
+    """Return the payload that came with a start: of its request, of the attempt before, or of several requests as a list."""
+    if start.payloads:
+        return {"payloads": list(start.payloads)}
+    if start.retry is not None:
+        return start.retry.payload
+    return start.request.payload if start.request else None
+
+
 def _payload(action: Action, start: Start) -> Mapping[str, Any] | None:
-    given = start.request.payload if start.request else None
+    came = given(start)
     if action.payload is None:
-        return given
-    return {**action.payload, **given} if given else action.payload
+        return came
+    return {**action.payload, **came} if came else action.payload

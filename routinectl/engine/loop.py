@@ -385,7 +385,7 @@ class Serve:
         name, run = self.watched.pop(fd)
         os.close(fd)
         now = clock.now()
-        self.engine.record(lambda: [recovery.interrupted(name, run, now)] if run.id in self.world.running else [], now)
+        self.engine.record(lambda: [recovery.interrupted(self.engine, name, run, now)] if run.key in self.world.running else [], now)
 
     def sleep(self) -> None:
         """Wait for the next wake, or for somebody to say something."""

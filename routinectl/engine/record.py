@@ -6,29 +6,75 @@ from datetime import datetime
 from typing import Any
 
 from routinectl.core.catch_up import Interval
-from routinectl.core.decision import Hold, Resume, Skip, Start, Wish
+from routinectl.core.decision import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, Wish
 from routinectl.core.event import Event
+from routinectl.core.gates import local_day, payload_key
 from routinectl.core.routine import Routine
-from routinectl.core.standing import Standing
+from routinectl.core.standing import Run, Standing
 from routinectl.core.units import to_iso
+
+BY_ITSELF = "routinectl"
 
 
 def event_of(wish: Wish, now: datetime) -> Event:
     """Return the event of a wish that needs nothing but to be recorded."""
-    if isinstance(wish, Resume):
-        return Event("routine.resumed", wish.id, {"at": to_iso(wish.at), "by": "routinectl"})
-    if isinstance(wish, Hold):
-        subject = {"slot": to_iso(wish.slot)} if wish.slot else {"request": wish.request}
-        return Event("slot.held", wish.id, {"at": to_iso(now), **subject, "reason": wish.reason})
-    assert isinstance(wish, Skip), "a start is recorded by claim"
-    data: dict[str, Any] = {"at": to_iso(now), "reason": wish.reason}
-    if wish.slot is not None:
-        data["slot"] = to_iso(wish.slot)
-    elif wish.request is not None:
-        data["request"] = wish.request
-    elif wish.interval is not None:
-        data |= interval_data(wish.interval)
-    return Event("slot.missed" if wish.missed else "slot.skipped", wish.id, data)
+    at = to_iso(now)
+    match wish:
+        case Skip():
+            data = {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts}
+            if wish.interval is not None:
+                data |= interval_data(wish.interval)
+            return Event("slot.missed" if wish.missed else "slot.skipped", wish.id, data)
+        case Hold():
+            until = {"until": to_iso(wish.until)} if wish.until else {}
+            return Event(
+                "slot.held", wish.id, {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts, **until}
+            )
+        case Resume():
+            return Event("routine.resumed", wish.id, {"at": to_iso(wish.at), "by": BY_ITSELF})
+        case Pause():
+            return Event("routine.paused", wish.id, {"at": at, "by": BY_ITSELF, "reason": wish.reason})
+        case Stop():
+            return Event("run.cancel_requested", wish.id, {"at": at, "run": wish.run, "by": "replace"})
+        case Ask():
+            data = {"at": at, "content": wish.content, "mode": wish.mode, "expires": to_iso(wish.expires)}
+            return Event("approval.requested", wish.id, data | _subject(wish.slot, wish.request))
+        case Expire():
+            return Event("approval.expired", wish.id, {"at": at})
+        case Breach():
+            return Event("sla.breached", wish.id, {"at": at, "promise": wish.promise, "since": to_iso(wish.since)})
+        case Recover():
+            return Event("sla.recovered", wish.id, {"at": at, "promises": list(wish.promises)})
+        case Abandon():
+            return Event("run.ended", wish.id, _abandoned(wish.run, wish.why) | {"at": at})
+        case Start():
+            raise AssertionError("a start is recorded by claim")
+
+
+def _subject(slot: datetime | None, request: str | None) -> dict[str, Any]:
+    if slot is not None:
+        return {"slot": to_iso(slot)}
+    return {"request": request} if request is not None else {}
+
+
+def _abandoned(run: Run, why: str) -> dict[str, Any]:
+    """Return the end of a run whose next attempt will not be: it failed, or was cancelled while it waited."""
+    last = {key: value for key, value in (run.last_end or {}).items() if value is not None}
+    data = facts_of(run, run.id) | last | {"attempt": run.attempt - 1}
+    if why == "cancelled":
+        return data | {"outcome": "cancelled", "by": run.cancel}
+    return data | {"message": f"retry abandoned: {why}; {last.get('message') or last.get('outcome', '')}"}
+
+
+def facts_of(run: Run | None, run_id: str) -> dict[str, Any]:
+    """Return what an end repeats of its claim, so that a history line needs no second look."""
+    data: dict[str, Any] = {"run": run_id}
+    if run is not None:
+        data |= {"slot": to_iso(run.slot) if run.slot else None, "due": to_iso(run.due), "reason": run.reason,
+                 "trigger": run.trigger, "attempt": run.attempt, "claimed_at": to_iso(run.claimed_at), **run.facts}  # fmt: skip
+        if run.started_at:
+            data["started_at"] = to_iso(run.started_at)
+    return data
 
 
 def interval_data(interval: Interval) -> dict[str, Any]:
@@ -41,6 +87,8 @@ def run_id(start: Start) -> str:
 
     A request brings an id of its own, made when it was asked.
     """
+    if start.retry is not None:
+        return start.retry.id
     if start.request is not None:
         return start.request.id
     import hashlib
@@ -51,6 +99,10 @@ def run_id(start: Start) -> str:
 
 def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts: dict[str, Any], now: datetime) -> Event:
     """Return the claim of a start; `facts` are the content fingerprint and the commit, as far as they are known."""
+    if start.retry is not None:
+        again = {"at": to_iso(now), "run": start.retry.id, "attempt": start.retry.attempt, "lease": lease, "due": to_iso(start.due),
+                 "reason": start.reason, "revision": standing.revision}  # fmt: skip
+        return Event("run.claimed", start.id, again | facts)
     data: dict[str, Any] = {
         "at": to_iso(now), "run": run_id(start), "due": to_iso(start.due), "reason": start.reason, "attempt": 1,
         "lease": lease, "revision": standing.revision, "timeout": routine.timeout.total_seconds(),
@@ -64,6 +116,12 @@ def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts:
         data["trigger"] = "manual"
         if start.request.by:
             data["by"] = start.request.by
+        if start.request.mode != "normal":
+            data["mode"] = start.request.mode
+        if routine.dedup_window and start.request.payload is not None:
+            data["dedup"] = [payload_key(start.request.payload), routine.dedup_window.total_seconds()]
+    if routine.runs_per_day is not None:
+        data["day"] = local_day(routine, now)
     if start.collapsed is not None:
         data["collapsed"] = interval_data(start.collapsed)
     return Event("run.claimed", start.id, data)

@@ -11,9 +11,10 @@ from datetime import datetime
 from routinectl.core.decision import Start
 from routinectl.core.event import Event
 from routinectl.core.recovery import Evidence, judge
-from routinectl.core.standing import Request, Run
+from routinectl.core.standing import Request, Run, run_of
 from routinectl.core.units import to_iso
-from routinectl.engine.engine import Engine, facts_of
+from routinectl.engine.engine import Engine
+from routinectl.engine.record import facts_of
 from routinectl.files import lease, run_logs
 from routinectl.process import proc
 
@@ -50,9 +51,9 @@ def _look(engine: Engine, now: datetime) -> Fates:
     known = {item["run"] for item in hello.get("alive", ())} | set(hello.get("ending", ()))
     unclear = not dead and not hello  # it is being started, or on its way out
     fates: Fates = {}
-    for run_id, name in sorted(engine.world.running.items()):
-        run = engine.world.standing(name).runs[run_id]
-        fates.setdefault(judge(_evidence(engine, name, run, unclear or run_id in known)), []).append((name, run))
+    for key, name in sorted(engine.world.running.items()):
+        run = engine.world.standing(name).runs[run_of(key)]
+        fates.setdefault(judge(_evidence(engine, name, run, unclear or key in known)), []).append((name, run))
     return fates
 
 
@@ -60,7 +61,7 @@ def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]
     """Record what nobody saw end, start what never began, and return what must be watched."""
 
     def make() -> list[Event]:
-        return [interrupted(name, run, now) for name, run in fates.get("interrupted", ()) if run.id in engine.world.running]
+        return [interrupted(engine, name, run, now) for name, run in fates.get("interrupted", ()) if run.key in engine.world.running]
 
     if fates.get("interrupted"):
         engine.record(make, now)
@@ -75,16 +76,15 @@ def _evidence(engine: Engine, name: str, run: Run, keeper_knows: bool) -> Eviden
         False,  # runs with an exit record have their end on record by now
         alive or lease.held(engine.layout, name, run.lease),
         keeper_knows,
-        run_logs.has_started(engine.layout, name, run.id),
+        run_logs.has_started(engine.layout, name, run.key),
         run.boot == engine.boot,
     )
 
 
-def interrupted(name: str, run: Run, now: datetime) -> Event:
-    """Return the end of a run that nobody saw."""
-    data = facts_of(run, run.id) | {"at": to_iso(now), "outcome": "interrupted", "exit_code": None,
-                                    "message": "its end was not seen"}  # fmt: skip
-    return Event("run.ended", name, data)
+def interrupted(engine: Engine, name: str, run: Run, now: datetime) -> Event:
+    """Return the end of an attempt that nobody saw."""
+    data = {"at": to_iso(now), "outcome": "interrupted", "exit_code": None, "message": "its end was not seen"}
+    return engine.ending(name, run, facts_of(run, run.id) | data)
 
 
 def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> None:
@@ -99,15 +99,16 @@ def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> 
             continue
         prepared = engine.prepare(name)
         request = Request(run.request, run.due, "", payload=run.payload) if run.request else None
-        start = Start(name, run.due, run.reason, slot=run.slot, request=request)
+        again = run if run.attempt > 1 else None
+        start = Start(name, run.due, run.reason, slot=run.slot, request=request, retry=again)
         if prepared.fault:
             taken[1].close()
             refused.append((name, run, prepared.fault))
             continue
-        entries.append(engine.entry(start, routine, prepared, run.id, now))
+        entries.append(engine.entry(start, routine, prepared, run.key, now))
         locks.append(taken[1])
     if entries:
         engine.send(entries, locks)
     engine.append(
-        [Event("run.ended", name, {**interrupted(name, run, now).data, "outcome": "not_started", "message": why})
+        [Event("run.ended", name, facts_of(run, run.id) | {"at": to_iso(now), "outcome": "not_started", "exit_code": None, "message": why})
          for name, run, why in refused], now)  # fmt: skip

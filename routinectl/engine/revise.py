@@ -96,7 +96,7 @@ class Revisions:
 
 def cache_words(settings: Settings) -> str:
     """Return what remembered keys depend on: this version, and the settings that are merged into definitions."""
-    return f"{VERSION} {settings.timezone} {settings.owner} {settings.min_interval} {dict(settings.defaults)!r}"
+    return f"{VERSION} {settings.timezone} {settings.owner} {settings.min_interval} {sorted(settings.pools)} {dict(settings.defaults)!r}"
 
 
 def revision(world: World, standing: Standing, definition: Definition, now: datetime) -> list[Event]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from routinectl import clock
 from routinectl.core import decision
+from routinectl.core.admit import place_in_line
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
@@ -23,8 +24,17 @@ from routinectl.files import checkpoint
 from routinectl.files.journal import Damage, Journal
 from routinectl.files.layout import Layout
 
+_FOR_A_PLACE = ("capacity", "pool", RELEASED)
+_REVISIONS = ("routine.created", "routine.updated", "routine.enabled", "routine.disabled", "routine.deleted", "routine.invalid")
 _THAWED = 256  # how many idle routines stay thawed
 _LOOK_AHEAD = 2.0  # seconds before its wake in which a routine is not frozen
+
+
+def _key(event: Event) -> str:
+    """Return the name of the attempt that an event is about (see `Run.key`)."""
+    attempt = event.data.get("attempt", 1)
+    run: str = event.data["run"]
+    return run if attempt == 1 else f"{run}.{attempt}"
 
 
 @dataclass(slots=True)
@@ -84,20 +94,21 @@ class World:
             entry.standing.fold(event)
             kind = event.type
             if kind == "run.claimed":
-                self.running[event.data["run"]] = event.subject
-            elif kind == "run.ended":
-                self.running.pop(event.data["run"], None)
-            elif kind.startswith("routine."):
+                self.running[_key(event)] = event.subject
+            elif kind in ("run.ended", "run.retrying"):
+                self.running.pop(_key(event), None)
+            elif kind in _REVISIONS:
                 entry.routine = entry.prepared = None
             self._note_waiting(entry.standing)
             self.dirty.add(event.subject)
             self.changed.add(event.subject)
 
     def _note_waiting(self, standing: Standing) -> None:
-        since = [hold.slot for hold in standing.holds.values() if hold.reason in ("capacity", RELEASED)]
-        since += [request.at for request in standing.requests.values() if request.hold not in decision.REVIEWS]
-        if since:
-            self.waiting[standing.id] = min(since)
+        since = [hold.slot for hold in standing.holds.values() if hold.reason in _FOR_A_PLACE]
+        since += [request.at for request in standing.requests.values() if request.hold in ("", *_FOR_A_PLACE)]
+        routine = self.routine(standing.id) if since else None
+        if routine is not None:
+            self.waiting[standing.id] = place_in_line(routine, min(since))[0]
         elif self.waiting:
             self.waiting.pop(standing.id, None)
 
@@ -217,8 +228,9 @@ class World:
             if busy == b"o":
                 standing = self.entry(routine_id).standing
                 self._note_waiting(standing)
-                for run_id in standing.runs:
-                    self.running[run_id] = routine_id
+                for run in standing.runs.values():
+                    if run.retry_at is None:
+                        self.running[run.key] = routine_id
                 self.dirty.add(routine_id)
         heapq.heapify(self.heap)
 

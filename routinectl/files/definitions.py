@@ -140,7 +140,7 @@ def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *,
         problems = schema.faults(schemas.load("routine"), doc)
         return problems or [Problem("it does not satisfy the schema", (), "routinectl schema")]
     reading = Reading(zone.load(_UTC), to_epoch(now), settings.min_interval, past)
-    return checks.check(effective(routine_id, doc, settings), reading)
+    return checks.check(effective(routine_id, doc, settings), reading, settings.pools)
 
 
 def fault(message: str, file: str, hint: str) -> DefinitionError:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from routinectl import clock
 from routinectl.core.event import Event
+from routinectl.core.standing import run_of
 from routinectl.core.units import from_iso, to_iso
 from routinectl.files import atomic, lock, run_logs
 from routinectl.files.layout import Layout
@@ -137,7 +138,7 @@ def _workspace(session: Session) -> Iterator[Check]:
 
 
 def _minded(session: Session, name: str, run_id: str) -> bool:
-    run = session.standing(name).runs[run_id]
+    run = session.standing(name).runs[run_of(run_id)]
     if not session.engine.keeping.is_dead():
         return True
     return bool(run.pid) and proc.is_alive(run.pid, run.start_time) and run_logs.has_started(session.layout, name, run_id)

@@ -42,7 +42,7 @@ def crontab(layout: Layout, routine: Routine) -> str:
 
 def _lost(routine: Routine) -> list[str]:
     lost = [f"timeout {routine.timeout}", f"misfire {routine.misfire.policy}"]
-    if routine.forbid:
+    if routine.concurrency == "forbid":
         lost.append("concurrency forbid (flock -n would)")
     if routine.offset:
         lost.append(f"jitter of {routine.offset}")

@@ -111,7 +111,8 @@ def _thawed(session: Session) -> list[str]:
 
 def running(session: Session) -> list[Row]:
     """Return the runs that go on."""
-    return [{"id": name, **projection.running(session.standing(name), run_id)} for run_id, name in sorted(session.world.running.items())]
+    names = sorted({name for name in session.world.thawed if session.standing(name).runs})
+    return [{"id": name, **projection.running(session.standing(name), run_id)} for name in names for run_id in session.standing(name).runs]
 
 
 def show(session: Session, name: str) -> Row:

@@ -6,7 +6,7 @@ import binascii
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl import clock
@@ -64,14 +64,14 @@ def wait(session: Session, routine_id: str, run_id: str, *, limit: timedelta | N
     def listen(events: Sequence[Event]) -> None:
         for event in events:
             if event.subject == routine_id and run_id in (event.data.get("run"), event.data.get("request")):
-                line = history_line(event)
+                line = history_line(event) if event.type != "run.retrying" else None
                 if line is not None:
                     found.append(line)
 
     session.engine.listeners.append(listen)
     deadline = clock.awake() + limit.total_seconds() if limit else None
     try:
-        if run_id not in session.world.running and run_id not in session.standing(routine_id).requests:
+        if not is_open(session, routine_id, run_id):
             return Asked(run_id, line_of(session, routine_id, run_id))
         while not found:
             if deadline is not None and clock.awake() > deadline:
@@ -87,18 +87,31 @@ def attend(session: Session, patience: timedelta) -> None:
     """Take in what happens to runs, for a moment: from the keeper where no serve lives, from the journal else."""
     now = clock.now()
     keeping = session.engine.keeping
-    if session.serve_lives or keeping.wire is None:
+    if session.serve_lives:
         clock.pause(patience.total_seconds())
         session.engine.hear()
-        if not session.serve_lives and session.world.running:
-            recover(session.engine, now)
         return
-    if clock.wait([keeping.wire.fileno()], patience.total_seconds()):
+    if keeping.wire is None:
+        clock.pause(patience.total_seconds())
+        if session.world.running:
+            recover(session.engine, now)
+    elif clock.wait([keeping.wire.fileno()], patience.total_seconds()):
         session.engine.listen(now)
     session.engine.hear()
     waiting = [name for name in session.engine.next_waiting() if name in session.world.dirty]
+    waiting += [name for name in session.world.thawed if _retry_is_due(session, name, now)]
     if waiting:
         session.engine.settle(waiting, now)
+
+
+def is_open(session: Session, routine_id: str, run_id: str) -> bool:
+    """Say whether a run goes on, waits for its next attempt, or has been asked for and not answered yet."""
+    standing = session.standing(routine_id)
+    return run_id in standing.runs or run_id in standing.requests
+
+
+def _retry_is_due(session: Session, name: str, now: datetime) -> bool:
+    return any(run.retry_at is not None and run.retry_at <= now for run in session.standing(name).runs.values())
 
 
 def line_of(session: Session, routine_id: str, run_id: str) -> Mapping[str, Any] | None:

@@ -45,11 +45,12 @@ _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP
 class Run:
     """One run: its leader process and what it holds until its leftovers are gone."""
 
-    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "keep", "kill_at", "lease", "masker", "out", "pid",
+    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "keep", "kill_at", "lease", "mark", "masker", "out", "pid",
                  "record", "routine", "start", "stopped")  # fmt: skip
 
     def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
         self.id: str = entry["run"]
+        self.mark = self.id.partition(".")[0]  # ROUTINE_RUN_ID of its processes: attempts of one run share it
         self.routine: str = entry["id"]
         self.lease, self.out = lease, out
         self.deadline: float = entry["deadline"]
@@ -348,7 +349,7 @@ class Keeper:
             return
         run.stopped = why
         run.kill_at = boot() + run.grace
-        leftovers.signal_tree(run.pid, run.id, signal.SIGTERM)
+        leftovers.signal_tree(run.pid, run.mark, signal.SIGTERM)
 
     def keep_time(self, now: float) -> None:
         """Stop what is past its deadline, kill what is past its grace, and keep outputs below their caps."""
@@ -357,7 +358,7 @@ class Keeper:
                 self.stop(run, "timed_out")
             elif run.kill_at and now >= run.kill_at:
                 if run.record is None:
-                    leftovers.signal_tree(run.pid, run.id, signal.SIGKILL)
+                    leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL)
                 else:
                     leftovers.signal_all(run.family, signal.SIGKILL)
                 run.kill_at = now + 0.2  # again, for what was born meanwhile

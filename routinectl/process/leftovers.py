@@ -38,10 +38,11 @@ def assign(runs: dict[str, Run], known: set[int]) -> None:
     if not orphans:
         return
     by_session = {run.pid: run for run in runs.values()}
+    by_mark = {run.mark: run for run in runs.values()}
     for item in proc.descendants(orphans):
         if item.state == "Z":
             continue
-        owner = by_session.get(item.session) or runs.get(proc.run_id_of(item.pid) or "") or _last_alive(runs)
+        owner = by_session.get(item.session) or by_mark.get(proc.run_id_of(item.pid) or "") or _last_alive(runs)
         if owner is not None:
             owner.family.add(item.pid)
 

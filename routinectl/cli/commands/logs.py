@@ -41,7 +41,7 @@ def command(
         path = session.layout.run(name, chosen) / "out"
         offset = 0
         while True:
-            going = chosen in session.world.running
+            going = chosen in session.world.running or any(run.key == chosen for run in session.standing(name).runs.values())
             data = run_logs.follow(path, offset)
             offset += len(data)
             sys.stdout.buffer.write(data.replace(b"\0", b""))
@@ -58,6 +58,8 @@ def _choose(session: Session, name: str, run: str | None, kept: list[str]) -> st
             raise NotFoundError(f"there is no log of a run '{run}' of {name}", f"routinectl logs {name} --list")
         return found[0]
     last = session.standing(name).last_run
+    attempts = [item for item in kept if item == last or item.startswith(f"{last}.")]
+    last = max(attempts, key=lambda item: int(item.partition(".")[2] or 1), default=last)
     if last in kept:
         return last
     if not kept:

@@ -67,7 +67,7 @@ def command(
 
 def _announce(session: Session, name: str, run_id: str, *, as_json: bool) -> int:
     refused = None
-    if run_id not in session.world.running and run_id not in session.standing(name).requests:
+    if not runs.is_open(session, name, run_id):
         refused = runs.line_of(session, name, run_id)
     if as_json:
         output.data("run", {"id": name, "run": run_id, "line": refused})
