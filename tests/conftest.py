@@ -64,6 +64,11 @@ class Workspace:
         path.write_text(text)
         return path
 
+    def configure(self, text: str) -> None:
+        """Make routinectl.yaml say this beside the time zone; `limits` keeps the short interval that tests need."""
+        text = text.replace("limits: {", "limits: {min_interval: 1s, ") if "limits: {" in text else text + "\nlimits: {min_interval: 1s}"
+        (self.root / "routinectl.yaml").write_text(f"schema: 1\ntimezone: UTC\n{text}\n")
+
     def events(self, kind: str | None = None, subject: str | None = None) -> list[dict]:
         found = []
         for path in sorted((self.root / ".routinectl/journal").glob("*.jsonl")):
@@ -120,6 +125,12 @@ def until(question, patience: float = PATIENCE):
             return answer
         assert time.monotonic() < deadline, f"{question} was never true"
         select.select([], [], [], 0.02)
+
+
+@pytest.fixture
+def command_line() -> str:
+    """The command, as a routine would call it: its environment is not that of the tests."""
+    return f"PYTHONPATH={ROOT} {sys.executable} -m routinectl"
 
 
 @pytest.fixture

@@ -90,11 +90,23 @@ def state(standing: Standing, routine: Routine | None, now: datetime) -> dict[st
         "pending_approval": standing.approval if standing.approval and standing.approval["state"] == "requested" else None,
         "paused": standing.paused,
         "overdue": bool(standing.overdue),
-        "badges": [],
+        "badges": badges(standing, routine),
         "position": {"event": event_id, "time": time},
         "created_at": _iso(standing.created_at),
         "updated_at": _iso(standing.updated_at),
     }
+
+
+def badges(standing: Standing, routine: Routine | None) -> list[str]:
+    """Return the short signs that every face shows beside a routine's status."""
+    found = []
+    if standing.overdue:
+        found.append("OVERDUE")
+    if standing.approval is not None and standing.approval["state"] == "requested":
+        found.append("approval")
+    if routine is not None and (standing.doc or {}).get("permissions", {}).get("external", "none") != "none":
+        found.append("external")
+    return found
 
 
 def running(standing: Standing, run_id: str) -> dict[str, Any]:

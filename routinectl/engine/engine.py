@@ -194,7 +194,7 @@ class Engine:
     def claim(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
         """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that."""
         routine, standing = self._routine(start.id), self.world.standing(start.id)
-        used = {run.lease for run in standing.runs.values()} | {
+        used = {run.lease for run in standing.runs.values() if run.retry_at is None} | {
             int(item.lock.path.name.rsplit(".", 2)[1]) for item in claimed if item.start.id == start.id
         }
         taken = lease.take(self.layout, start.id, routine.parallel, used)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from routinectl.core import decision
 from routinectl.core.event import Event
@@ -77,7 +78,7 @@ class Revisions:
                 continue
             self.doubtful.pop(name, None)
             self.keys[name] = keys[name]
-            events += revision(world, standing, definition, now)
+            events += revision(world, standing, definition, now, trust=self.settings.trust)
         for name in gone:
             if self._is_final(name, now, patience):
                 self.keys.pop(name, None)
@@ -99,9 +100,14 @@ def cache_words(settings: Settings) -> str:
     return f"{VERSION} {settings.timezone} {settings.owner} {settings.min_interval} {sorted(settings.pools)} {dict(settings.defaults)!r}"
 
 
-def revision(world: World, standing: Standing, definition: Definition, now: datetime) -> list[Event]:
-    """Return what a good definition changes, by the rules of edits (DESIGN 6.8)."""
-    data = {"at": to_iso(now), "definition": definition.doc, "fingerprint": definition.fingerprint}
+def revision(world: World, standing: Standing, definition: Definition, now: datetime, *, trust: str = "local") -> list[Event]:
+    """Return what a good definition changes, by the rules of edits (DESIGN 6.8).
+
+    Under `trust: approve-changes` a revision that did not come through routinectl here is marked: a person must approve it.
+    """
+    data: dict[str, Any] = {"at": to_iso(now), "definition": definition.doc, "fingerprint": definition.fingerprint}
+    if trust == "approve-changes" and definition.fingerprint not in standing.vouched:
+        data["untrusted"] = True
     if standing.doc is None or standing.deleted:
         return [Event("routine.created", definition.id, data), *_lost(world, standing, definition, now)]
     events: list[Event] = []

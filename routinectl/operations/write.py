@@ -16,6 +16,7 @@ from routinectl.core.schedule.read import Reading, definite, read_trigger
 from routinectl.core.units import to_epoch
 from routinectl.errors import DefinitionError, RoutinectlError, UsageError
 from routinectl.files import definitions, editing
+from routinectl.operations import approvals
 from routinectl.operations.session import Session
 from routinectl.process import git
 
@@ -98,9 +99,11 @@ def _same(session: Session, routine_id: str, data: bytes) -> bool:
 
 def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_run: bool = False) -> Written:
     """Check a definition's text and write it. Raises DefinitionError with all its faults; then nothing was written."""
-    routine = _built(session, routine_id, data, past=not created)
+    definition = _parsed(session, routine_id, data, past=not created)
+    routine = build(routine_id, definition.doc, session.now)
     if not dry_run:
         path = session.layout.definition(routine_id)
+        approvals.before_writing(session, routine_id, definition.fingerprint, session.now)
         with editing.lock(session.layout):
             editing.write(path, data)
         session.look_at(routine_id)
@@ -116,10 +119,13 @@ def commit(session: Session, routine_id: str, what: str) -> None:
             raise RoutinectlError(f"the definition is written, but git did not commit it: {fault}", "git status")
 
 
-def _built(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> Routine:
+def _parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
     name = definitions.relative(session.layout, session.layout.definition(routine_id))
-    found = definitions.parse(data, name, routine_id, session.settings, session.now, past=past)
-    return build(routine_id, found.doc, session.now)
+    return definitions.parse(data, name, routine_id, session.settings, session.now, past=past)
+
+
+def _built(session: Session, routine_id: str, data: bytes) -> Routine:
+    return build(routine_id, _parsed(session, routine_id, data).doc, session.now)
 
 
 def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ...], Any], *, dry_run: bool = False) -> Written:

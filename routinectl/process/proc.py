@@ -95,6 +95,21 @@ def run_id_of(pid: int) -> str | None:
     return None
 
 
+def is_below(program: str) -> bool:
+    """Say whether a process whose command line names `program` is among this one's ancestors."""
+    parent = os.getppid()
+    while parent > 1:
+        try:
+            with open(f"/proc/{parent}/cmdline", "rb") as file:
+                if program.encode() in file.read():
+                    return True
+        except OSError:
+            return False
+        found = stat(parent)
+        parent = found.parent if found is not None else 0
+    return False
+
+
 def boot_id() -> str:
     """Return the id of this boot of the machine, or an empty text where the kernel has none."""
     try:

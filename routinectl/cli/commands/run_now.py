@@ -24,14 +24,16 @@ routinectl run-now backup
 routinectl run-now backup --wait
 routinectl run-now report --follow --payload '{"day": "2026-11-20"}'
 """
-_BLOCKED = {"overlap": 75, "max_runs": 77, "cooldown": 75, "disabled_here": 77}
+_LATER = ("overlap", "cooldown", "dedup", "fire_rate", "collapsed")  # the same command may work later
+_NEVER = ("max_runs", "disabled_here", "daily_budget", "draft", "denied", "approval_expired", "dismissed")
+_BLOCKED = {**dict.fromkeys(_LATER, 75), **dict.fromkeys(_NEVER, 77)}
 
 
 def command(
     routine: Annotated[str, typer.Argument(metavar="ID", help="A routine, by id or unique prefix.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and exit with its code.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait, and show what it prints.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Pass the cooldown too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Pass cooldown, quiet hours and dedup too.")] = False,
     payload: Annotated[str | None, typer.Option(help="Input: a file with a JSON object, JSON itself, or - for stdin.")] = None,
     limit: Annotated[str | None, typer.Option("--for", help="Wait at most so long; then exit with 124.")] = None,
     exit_code: Annotated[str, typer.Option(help="With --wait: job passes the job's code through, own is 0 or 1.")] = "job",
@@ -40,8 +42,8 @@ def command(
 ) -> int:
     """Run a routine now. It does not move the schedule and does not use up a slot.
 
-    Passes a pause, `enabled: false`, bounds and a broken schedule, saying so; nothing passes max_runs or a run that is
-    still going. A serve runs it where one lives; else this command does, and the run goes on when the command ends.
+    Passes a pause, `enabled: false`, bounds, calendar and a broken schedule, saying so; nothing passes a draft, an
+    approval, max_runs and budgets, or a run that is still going. A serve runs it where one lives; else this command does, and the run goes on when the command ends.
     """
     if exit_code not in ("job", "own"):
         raise UsageError(f"--exit-code is job or own, not '{exit_code}'", "--exit-code own")
@@ -72,8 +74,11 @@ def _announce(session: Session, name: str, run_id: str, *, as_json: bool) -> int
     if as_json:
         output.data("run", {"id": name, "run": run_id, "line": refused})
     elif refused is None:
-        waiting = run_id in session.standing(name).requests
+        waiting = session.standing(name).requests.get(run_id)
         output.say(f"{'Asked for' if waiting else 'Started'} {run_id}")
+        if waiting is not None and waiting.hold:
+            output.say(f"  it waits: {words('held', waiting.hold)}")
+            return 77 if waiting.hold == "approval" else 0
         output.say(f"  routinectl logs {name} -f")
     if refused is not None and refused.get("verdict") != "ran":
         return _refuse(name, refused, quiet=as_json)

@@ -1,0 +1,196 @@
+"""The policies as a person meets them: real serves and commands, from definition to ledger."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import until
+
+BY_HAND = "name: {name}\n{more}action:\n  command: {command}\n"
+FLAKY = "'test -e ../../again && exit 0; touch ../../again; exit 4'"
+
+
+def by_hand(workspace, name: str, command: str, more: str = "") -> None:
+    workspace.define(name, BY_HAND.format(name=name, command=command, more=more))
+
+
+class TestRetries:
+    def test_a_failed_attempt_is_followed_by_another_under_the_same_run(self, workspace):
+        by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 3, delay: 1s}\n")
+        with workspace.serving():
+            done = workspace.ok("run-now", "flaky", "--wait", "--json").data
+        lines = workspace.ok("history", "flaky", "--json").data
+
+        assert done["line"]["outcome"] == "succeeded"
+        assert [(line["run"], line["attempt"], line["outcome"], line["exit_code"]) for line in lines] == [
+            (done["run"], 1, "failed", 4),
+            (done["run"], 2, "succeeded", 0),
+        ]
+        assert "attempt 2 follows" in lines[0]["detail"]
+
+    def test_a_command_without_a_serve_does_it_too(self, workspace):
+        by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 2, delay: 0s}\n")
+
+        assert workspace.run("run-now", "flaky", "--wait").code == 0
+        assert workspace.ok("show", "flaky", "--json").data["run_count"] == 1
+
+    def test_a_waiting_retry_is_shown_and_survives_a_restart(self, workspace):
+        by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 2, delay: 3s}\n")
+        with workspace.serving() as serving:
+            workspace.ok("run-now", "flaky")
+            serving.wait_for("failed")
+            (waiting,) = workspace.ok("status", "--running", "--json").data
+        assert waiting["attempt"] == 2
+        assert waiting["retry_at"]
+        with workspace.serving() as serving:
+            serving.wait_for("succeeded")
+        assert [event["data"].get("attempt", 1) for event in workspace.events("run.claimed")] == [1, 2]
+
+    def test_the_last_attempt_is_final(self, workspace):
+        by_hand(workspace, "bad", "'echo no luck; exit 3'", "retry: {attempts: 2, delay: 0s}\n")
+
+        assert workspace.run("run-now", "bad", "--wait").code == 3
+        assert [line["outcome"] for line in workspace.ok("history", "bad", "--json").data] == ["failed", "failed"]
+        assert workspace.ok("show", "bad", "--json").data["consecutive_failures"] == 1
+        assert "no luck" in workspace.ok("logs", "bad").out
+
+    def test_a_cancelled_wait_ends_it(self, workspace):
+        by_hand(workspace, "bad", "'exit 3'", "retry: {attempts: 2, delay: 10m}\n")
+        with workspace.serving() as serving:
+            workspace.ok("run-now", "bad")
+            serving.wait_for("failed")
+            workspace.ok("cancel", "bad")
+            serving.wait_for("cancelled")
+        assert [line["outcome"] for line in workspace.ok("history", "bad", "--json").data] == ["failed", "cancelled"]
+
+
+def test_queue_one_and_replace_wait_for_the_run_before(workspace):
+    by_hand(workspace, "queue", "'until test -e ../../go; do sleep 0.05; done'", "concurrency: {policy: queue_one}\n")
+    by_hand(workspace, "swap", "'sleep 30'", "concurrency: {policy: replace}\nkill_grace: 1s\n")
+    with workspace.serving():
+        for name in ("queue", "swap"):
+            workspace.ok("run-now", name)
+        until(lambda: len(workspace.ok("status", "--running", "--json").data) == 2)
+        workspace.ok("run-now", "queue")
+        until(lambda: [event["data"]["reason"] for event in workspace.events("slot.held", "queue")] == ["queue"])
+        (workspace.root / "go").touch()
+        until(lambda: [line["outcome"] for line in workspace.ok("history", "queue", "--json").data] == ["succeeded"] * 2)
+        second = workspace.ok("run-now", "swap", "--json").data["run"]
+        until(lambda: [run["run"] for run in workspace.ok("status", "--running", "--json").data if run["id"] == "swap"] == [second])
+        workspace.ok("cancel", "swap")
+    first = workspace.ok("history", "swap", "--json").data[0]
+    assert (first["outcome"], first["run"] != second) == ("cancelled", True)
+
+
+def test_failures_in_a_row_pause_a_routine_and_a_resume_forgives_them(workspace):
+    by_hand(workspace, "bad", "'exit 1'", "pause_after_failures: 2\n")
+    with workspace.serving():
+        for _ in range(2):
+            workspace.run("run-now", "bad", "--wait")
+        until(lambda: workspace.ok("show", "bad", "--json").data["status"] == "paused")
+        assert "2 failures in a row" in workspace.ok("show", "bad", "--json").data["reason"]
+        workspace.ok("resume", "bad")
+        workspace.run("run-now", "bad", "--wait")
+        assert workspace.ok("show", "bad", "--json").data["status"] == "active"
+
+
+def test_a_pool_lets_one_run_at_a_time_and_drops_none(workspace):
+    workspace.configure("limits: {pools: {disk: 1}}")
+    for name in ("a", "b", "c"):
+        by_hand(workspace, name, "'echo in >> ../../trail; sleep 0.3; echo out >> ../../trail'", "pool: disk\n")
+    with workspace.serving() as serving:
+        for name in ("a", "b", "c"):
+            workspace.ok("run-now", name)
+        serving.wait_for("succeeded", 3)
+    assert (workspace.root / "trail").read_text().split() == ["in", "out"] * 3
+
+
+def test_limits_refuse_a_run_with_the_figure(workspace):
+    by_hand(workspace, "daily", "'true'", "budget: {per_day: {runs: 1}}\n")
+
+    assert workspace.run("run-now", "daily", "--wait").code == 0
+    refused = workspace.run("run-now", "daily", "--wait", "--force")
+    assert (refused.code, "used up" in refused.err) == (77, True)
+    assert workspace.events("slot.skipped")[0]["data"]["value"] == 1
+
+
+def test_quiet_hours_hold_a_request_and_force_passes(workspace):
+    by_hand(workspace, "loud", "'true'", 'quiet_hours: {start: "00:00", end: "23:59"}\n')
+
+    held = workspace.run("run-now", "loud")
+    if "it waits" not in held.err:
+        pytest.skip("it is the one minute of the day that is not quiet")
+    assert "quiet" in held.err
+    assert workspace.run("run-now", "loud", "--wait", "--force").code == 0
+
+
+class TestApprovals:
+    def test_a_run_waits_for_a_person_and_any_changed_byte_asks_again(self, workspace):
+        by_hand(workspace, "ship", "[./ship.sh]", "approval: before_first_run\n")
+        script = workspace.root / "routines/ship/ship.sh"
+        script.write_text("#!/bin/sh\necho shipped\n")
+        script.chmod(0o755)
+        with workspace.serving() as serving:
+            asked = workspace.run("run-now", "ship", "--json").data["run"]
+            until(lambda: workspace.ok("approvals", "--json").data)
+            (item,) = workspace.ok("approvals", "--json").data
+            assert (item["id"], item["what"], item["holds"]) == ("ship", "before_first_run", [asked])
+            assert workspace.ok("show", "ship", "--json").data["status"] == "pending_approval"
+
+            workspace.ok("approve", "ship", "--note", "read it")
+            serving.wait_for("succeeded")
+            assert workspace.run("run-now", "ship", "--wait").code == 0, "the same content needs no second yes"
+
+            script.write_text("#!/bin/sh\necho shipped!\n")
+            assert workspace.run("run-now", "ship").code == 0
+            until(lambda: workspace.ok("approvals", "--json").data)
+            workspace.ok("deny", "ship")
+            until(lambda: not workspace.ok("approvals", "--json").data)
+        assert len(workspace.events("run.claimed")) == 2
+        assert [event["data"]["reason"] for event in workspace.events("slot.skipped")] == ["denied"]
+        assert workspace.run("approve", "ship", "--json").data["mode"] == "before_first_run"
+
+    def test_before_enable_asks_at_once(self, workspace):
+        by_hand(workspace, "new", "'true'", "approval: before_enable\n")
+        with workspace.serving():
+            until(lambda: workspace.ok("show", "new", "--json").data["status"] == "pending_approval")
+            workspace.ok("approve", "new")
+            until(lambda: workspace.ok("show", "new", "--json").data["status"] == "active")
+
+    def test_what_did_not_come_through_routinectl_is_asked_about(self, workspace):
+        workspace.configure("trust: approve-changes")
+        workspace.ok("add", "Mine", "--manual", "--", "true")
+        by_hand(workspace, "pulled", "'true'")
+
+        assert workspace.run("run-now", "mine", "--wait").code == 0
+        assert workspace.run("run-now", "pulled").code == 77
+        (item,) = workspace.ok("approvals", "--json").data
+        assert (item["id"], item["what"]) == ("pulled", "before_enable")
+
+    def test_an_agent_makes_drafts_and_approves_nothing(self, workspace, command_line):
+        by_hand(workspace, "agent", f"'{command_line} add Spawned --manual -- true; {command_line} approve spawned; echo code $?'")
+        with workspace.serving():
+            assert workspace.run("run-now", "agent", "--wait").code == 0
+            assert workspace.ok("show", "spawned", "--json").data["status"] == "draft"
+            assert "code 77" in workspace.ok("logs", "agent").out
+            assert workspace.run("run-now", "spawned", "--wait", "--force").code == 77
+            workspace.ok("approve", "spawned")
+            assert workspace.run("run-now", "spawned", "--wait").code == 0
+
+    @pytest.mark.parametrize("verb", ["approve", "deny"])
+    def test_where_nothing_waits_that_is_said(self, workspace, verb):
+        by_hand(workspace, "plain", "'true'")
+
+        assert workspace.run(verb, "plain").code == 3
+
+
+def test_a_broken_promise_is_told_once_and_so_is_its_end(workspace):
+    by_hand(workspace, "fresh", "'true'", "sla: {success_within: 1s}\n")
+    with workspace.serving():
+        until(lambda: workspace.ok("show", "fresh", "--json").data["overdue"])
+        assert workspace.ok("show", "fresh", "--json").data["badges"] == ["OVERDUE"]
+        workspace.ok("run-now", "fresh", "--wait")
+        until(lambda: len(workspace.events("sla.recovered")) == 1)
+    assert json.dumps(workspace.events("sla.breached")[0]["data"]).count("success_within") == 1
