@@ -194,3 +194,45 @@ def test_a_broken_promise_is_told_once_and_so_is_its_end(workspace):
         workspace.ok("run-now", "fresh", "--wait")
         until(lambda: len(workspace.events("sla.recovered")) == 1)
     assert json.dumps(workspace.events("sla.breached")[0]["data"]).count("success_within") == 1
+
+
+EXPECTATIONS = [
+    # name, command, expectation, outcome, message
+    ("a code that is called good", "'exit 24'", "exit_codes: [0, 24]", "succeeded", ""),
+    ("a code that is not", "'exit 1'", "exit_codes: [0, 24]", "failed", "exit code 1, expected 0 or 24"),
+    (
+        "a backup of zero bytes",
+        "': > b.tar'",
+        "file: {path: b.tar, min_size: 1B}",
+        "failed",
+        "the file b.tar has 0 bytes, expected are at least 1",
+    ),
+    ("a file that was not made", "'true'", "file: {path: b.tar}", "failed", "the file b.tar is not there"),
+    ("a file of before", "'touch -d 2020-01-01 b.tar'", "file: {path: b.tar, newer_than: start}", "failed", "before the start"),
+    ("a file that is new", "'echo x > b.tar'", "file: {path: b.tar, newer_than: slot, min_size: 2B}", "succeeded", ""),
+    ("a word that must come", "'echo half'", "output: /complete$/", "failed", "nothing in the output matches /complete$/"),
+    ("a word that comes", "'echo complete; echo bye'", "output: /complete$/", "succeeded", "bye"),
+    ("a word that must not come", "'echo a WARNING b'", "output_not: 'WARN\\w+'", "failed", "the output has 'WARNING'"),
+    ("a run that took too long", "'sleep 0.3'", "duration: '< 0s'", "failed", "expected is < 0s"),
+    ("a judge that says no", "'true'", "command: 'echo too thin; exit 9'", "failed", "exited with 9: too thin"),
+    ("a judge that says yes", "'echo fine'", "command: [test, -d, /]", "succeeded", "fine"),
+    ("a judge that hangs", "'true'", "command: {run: 'sleep 60', timeout: 1s}", "failed", "ended by signal 9"),
+    ("a judge is not asked after a failure", "'exit 2'", "command: 'touch ../../asked'", "failed", "exit code 2, expected 0"),
+    (
+        "a pattern that takes for ever",
+        "'printf aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaX'",
+        "output: '(a+)+$'",
+        "failed",
+        "took longer than",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "expectation", "outcome", "message"), [pytest.param(*row[1:], id=row[0]) for row in EXPECTATIONS])
+def test_expectations_judge_more_than_the_exit_code(workspace, command, expectation, outcome, message):
+    by_hand(workspace, "x", command, f"expect: {{{expectation}}}\n")
+    line = workspace.run("run-now", "x", "--wait", "--json").data["line"]
+
+    assert (line["outcome"], line["detail"]) == (outcome, "expectation" if outcome == "failed" else None)
+    assert message in (line["message"] or "")
+    assert not (workspace.root / "asked").exists()

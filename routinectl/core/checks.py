@@ -7,12 +7,13 @@ that asks for an approval or for quiet hours must not run without them.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core import quiet_hours
+from routinectl.core import expect, quiet_hours
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
 from routinectl.core.routine import Doc
 from routinectl.core.schedule import zone as zones
@@ -30,7 +31,6 @@ def _always(value: Any) -> bool:
 _OTHER_TRIGGERS = ("webhook", "message", "file", "after")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("calendar",): _always,
-    ("expect",): _always,
     ("notify",): _always,
     ("action", "prompt"): _always,
     ("action", "agent"): _always,
@@ -85,6 +85,7 @@ def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
     yield from _concurrency(doc)
     yield from _quiet_hours(doc)
     yield from _policies(doc, pools)
+    yield from _expect(doc)
     yield from _action(doc["action"])
     yield from _output_cap(doc)
 
@@ -166,6 +167,20 @@ def _quiet_hours(doc: Doc) -> Iterator[Problem]:
         yield Problem(f"quiet_hours: {error.message}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
     except ValueError as error:
         yield Problem(f"quiet_hours: {error}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+
+
+def _expect(doc: Doc) -> Iterator[Problem]:
+    if "expect" not in doc:
+        return
+    try:
+        found = expect.read(doc["expect"])
+    except re.error as error:
+        yield Problem(f"expect: the pattern cannot be read: {error}", ("expect",), "output: /backup complete/")
+    except ValueError as error:
+        yield Problem(f"expect: {error}", ("expect",), "expect: {duration: '< 10m'}")
+    else:
+        if found.file is not None:
+            yield from _inside(found.file.path, ("expect", "file", "path"))
 
 
 def _policies(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import quiet_hours, retry, sla
+from routinectl.core import expect, quiet_hours, retry, sla
+from routinectl.core.expect import Expect
 from routinectl.core.quiet_hours import QuietHours
 from routinectl.core.retry import Retry
 from routinectl.core.schedule import zone as zones
@@ -97,6 +98,7 @@ class Routine:
     runs_per_day: int | None = None
     approval: Approval = Approval()
     sla: Sla = sla.NONE
+    expect: Expect = expect.NOTHING
     pool: str = ""
     priority: str = "normal"
 
@@ -164,6 +166,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         runs_per_day=doc.get("budget", {}).get("per_day", {}).get("runs"),
         approval=_approval(doc.get("approval", "none")),
         sla=sla.read(doc.get("sla", {})),
+        expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,
         pool=doc.get("pool", ""),
         priority=doc.get("priority", "normal"),
     )

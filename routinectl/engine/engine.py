@@ -22,11 +22,13 @@ from routinectl.core import decision, gates, retry
 from routinectl.core.admit import admit
 from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
+from routinectl.core.expect import NOTHING
 from routinectl.core.routine import Routine
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine import launch, record
+from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.record import facts_of
 from routinectl.engine.revise import Revisions
@@ -361,6 +363,13 @@ class Engine:
         message, quiet = run_logs.summary(self.layout.run(name, run.key))
         data |= _outcome(item["status"], item["stopped"], run, quiet=quiet)
         data["message"] = self._masked(name, message)
+        routine = self.world.routine(name)
+        if routine is not None and not item["stopped"] and data["exit_code"] is not None:
+            fault = judge(self.layout, routine, run, data["exit_code"], item)
+            if not fault and data["outcome"] == "failed":
+                data["outcome"] = "quiet" if quiet else "succeeded"  # a code that the definition calls good
+            elif fault and (data["outcome"] != "failed" or routine.expect is not NOTHING):
+                data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}")}
         return self.ending(name, run, data)
 
     def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:

@@ -45,6 +45,7 @@ class Prepared:
     facts: dict[str, Any]
     masks: list[str] = field(default_factory=list)
     fault: str = ""
+    judge: dict[str, Any] | None = None  # the command that judges the result
     ready: tuple[datetime, bytes] | None = None  # the entry of the next slot, made before its instant
 
 
@@ -71,12 +72,22 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
         cwd = _folder(layout, routine)
         argv = command_of(layout, routine, action)
         argv0 = _program(argv[0], cwd, env.get("PATH", PATH))
+        judge = _judge(routine, cwd, env.get("PATH", PATH))
         secrets = _secrets(layout, routine)
         if not os.path.isdir(env["ROUTINE_MEMORY"]):
             os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
     except (CannotStart, OSError) as error:
         return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
-    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, [text for text in secrets.values() if text])
+    masks = [text for text in secrets.values() if text]
+    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, judge=judge)
+
+
+def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
+    wanted = routine.expect.judge
+    if wanted is None:
+        return None
+    return {"argv0": _program(wanted.argv[0], cwd, path), "argv": list(wanted.argv), "timeout": wanted.timeout.total_seconds(),
+            "after": sorted(routine.expect.exit_codes)}  # fmt: skip
 
 
 def resolve(layout: Layout, routine_id: str, text: str) -> str:
@@ -155,6 +166,8 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     }  # fmt: skip
     if prepared.masks:
         entry["mask"] = prepared.masks
+    if prepared.judge is not None:
+        entry["judge"] = prepared.judge
     return entry
 
 

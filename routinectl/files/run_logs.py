@@ -56,12 +56,13 @@ def summary(folder: Path) -> tuple[str, bool]:
         with open(folder / "result", "rb") as file:
             data = file.read(_TAIL_BYTES)
     except OSError:
-        return _last_line(folder / "out"), False
+        return last_line(folder / "out"), False
     lines = data.decode(errors="replace").strip().splitlines()
     return (_clean(lines[0]), False) if lines else ("", True)
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """Return the last line of an output, without control characters; empty when there is none."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -76,6 +77,25 @@ def _clean(line: str) -> str:
     """Return a line without control characters, so that no output can play tricks on the terminal that shows it."""
     text = "".join(letter if letter.isprintable() else " " for letter in line.replace("\0", ""))
     return " ".join(text.split())[:_LINE]
+
+
+def text(path: Path, most: int) -> str:
+    """Return the last part of an output as text."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return os.pread(file.fileno(), most, max(size - most, 0)).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def state_of(path: str) -> tuple[int, float] | None:
+    """Return the size of a file and when it was last changed (seconds since 1970), None when it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime
 
 
 def follow(path: Path, offset: int) -> bytes:

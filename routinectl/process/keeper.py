@@ -45,7 +45,7 @@ _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP
 class Run:
     """One run: its leader process and what it holds until its leftovers are gone."""
 
-    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "keep", "kill_at", "lease", "mark", "masker", "out", "pid",
+    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "mark", "masker", "out", "pid",
                  "record", "routine", "start", "stopped")  # fmt: skip
 
     def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
@@ -63,6 +63,8 @@ class Run:
         self.kill_at = 0.0  # when TERM is followed by KILL
         self.record: dict[str, Any] | None = None  # the end of its leader
         self.family: set[int] = set()  # orphans it left
+        self.judge: dict[str, Any] | None = entry if "judge" in entry else None  # what judges it when it has ended well
+        self.judging = 0.0  # until when it may, while it does
 
 
 class Keeper:
@@ -134,8 +136,9 @@ class Keeper:
         wakes += [run.kill_at for run in self.runs.values() if run.record is not None and run.kill_at]
         if self.runs:
             wakes.append(self.next_cap_check)
-        if any(run.record is not None for run in self.runs.values()):
+        if any(run.record is not None and not run.judging for run in self.runs.values()):
             wakes.append(self.next_family_check)
+        wakes += [run.judging for run in self.runs.values() if run.judging]
         if not self.wires and not self.runs:
             wakes.append(self.idle_since + _IDLE_SECONDS)
         return max(min(wakes) - now, 0) * 1000 + 1 if wakes else None
@@ -246,6 +249,8 @@ class Keeper:
         if run is None:
             return {"run": entry["run"], "error": fault}
         out = run.out
+        if run.judge is not None:
+            entry["env"] = {**env, **entry["env"]}
         try:
             if entry.get("mask"):
                 out, run.masker = mask.start(run.out, entry["mask"])
@@ -296,14 +301,45 @@ class Keeper:
             if pid == 0:
                 break
             run = self.pids.pop(pid, None)
-            if run is not None:
+            if run is not None and run.record is not None:
+                run.record["judge"], run.judging = status, 0.0
+            elif run is not None:
                 run.record = {"run": run.id, "id": run.routine, "at": time.time(), "born": run.born, "status": status,
                               "stopped": run.stopped, "cpu": round(usage.ru_utime + usage.ru_stime, 4),
                               "rss": usage.ru_maxrss * 1024}  # fmt: skip
+                if run.judge is not None and not run.stopped:
+                    self.ask_judge(run, run.record)
             elif pid in self.maskers:
                 self.maskers.pop(pid).masker = 0
-        if boot() >= self.next_family_check and any(run.record is not None for run in self.runs.values()):
+        if boot() >= self.next_family_check and any(run.record is not None and not run.judging for run in self.runs.values()):
             self.end_families()
+
+    def ask_judge(self, run: Run, record: dict[str, Any]) -> None:
+        """Start the command that judges a run which ended with a good code; the run holds its lease until it is judged."""
+        assert run.judge is not None
+        entry, run.judge = run.judge, None
+        status = record["status"]
+        if status & 0x7F or status >> 8 not in entry["judge"]["after"]:
+            return
+        try:
+            # Where secrets would have to be masked, what the judge says is not kept.
+            path = os.devnull if entry.get("mask") else f"{run.routine}/{run.id}/judge"
+            out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.runs_folder)
+        except OSError:
+            return
+        try:
+            os.chdir(entry["cwd"])
+            actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+            judge = entry["judge"]
+            pid = os.posix_spawn(
+                judge["argv0"], judge["argv"], entry["env"], file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULT_SIGNALS
+            )
+        except (OSError, ValueError):
+            return
+        finally:
+            os.close(out)
+        run.pid, run.judging = pid, boot() + entry["judge"]["timeout"]
+        self.pids[pid] = run
 
     def end_families(self) -> None:
         """Find what ended runs left behind, stop it, and let the runs go of which nothing is left."""
@@ -311,7 +347,7 @@ class Keeper:
         leftovers.assign(self.runs, set(self.pids) | set(self.maskers))
         # Looking for orphans may mean to look at every process of the machine: a tenth of the time is enough for that.
         self.next_family_check = boot() + max((boot() - began) * 10, 0.005)
-        for run in [run for run in self.runs.values() if run.record is not None]:
+        for run in [run for run in self.runs.values() if run.record is not None and not run.judging]:
             if run.family and not run.keep:
                 if not run.kill_at:
                     run.kill_at = boot() + run.grace
@@ -356,6 +392,9 @@ class Keeper:
         for run in list(self.runs.values()):
             if run.record is None and not run.stopped and now >= run.deadline:
                 self.stop(run, "timed_out")
+            elif run.judging and now >= run.judging:
+                leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL)
+                run.judging = now + 0.2
             elif run.kill_at and now >= run.kill_at:
                 if run.record is None:
                     leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL)

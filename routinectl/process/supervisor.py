@@ -68,6 +68,26 @@ def many_descriptors() -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class TooSlow(Exception):
+    """What was done within `time_limit` took longer."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooSlow in the body after so long; regular expressions are interrupted too. Main thread only."""
+
+    def stop(number: int, frame: object) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def pidfd(pid: int) -> int:
     """Return a descriptor that becomes readable when a process ends, or -1 where that cannot be had."""
     try:
