@@ -340,6 +340,80 @@ def test_pools_are_shared_and_priorities_go_first_but_not_for_ever():
     assert [start.id for start in admit(line, 1, {})[0]] == ["old-low"], "nothing is overtaken by what is due two hours later"
 
 
+DAILY = {**HOURLY, "triggers": [{"cron": "0 9 * * *"}]}  # 2026-03-02 is a Monday
+FREE_MONDAY = {"exclude": [{"dates": []}], "resolved": {"exclude": {"2026-03-02": "A holiday"}}}
+WEEKENDS = {"exclude": [{"weekends": True}]}
+CALENDARS = [
+    # name, calendar, since, events, now, decision
+    ("a slot on an excluded day is skipped", FREE_MONDAY, "2026-03-01T12", [], "2026-03-02T09:00", ["skipped 09:00 calendar"]),
+    ("the day after it is not", FREE_MONDAY, "2026-03-02T12", [], "2026-03-03T09:00", ["start 09:00 on_time"]),
+    ("several are one line", {**WEEKENDS}, "2026-03-06T12", [], "2026-03-08T09:00", ["skipped 2 until 09:00 calendar"]),
+    ("only: all other days are excluded", {"only": [{"dates": []}], "resolved": {"only": {"2026-03-03": "x"}}}, "2026-03-01T12", [], "2026-03-02T09:00",
+     ["skipped 09:00 calendar"]),
+    ("next_day holds it until then", {**FREE_MONDAY, "on_excluded": "next_day"}, "2026-03-01T12", [], "2026-03-02T09:00",
+     ["hold 09:00 calendar until 09:00"]),
+    ("next_day: where the next slot comes, one run does for both", {**FREE_MONDAY, "on_excluded": "next_day"}, "2026-03-01T12",
+     [("2026-03-02T09:00", "slot.held", {"slot": "2026-03-02T09:00:00Z", "reason": "calendar", "until": "2026-03-03T09:00:00Z", "excluded": True})],
+     "2026-03-03T09:00", ["missed 09:00 collapsed", "start 09:00 on_time"]),
+    ("previous_day holds it before its time, and runs it then", {**WEEKENDS, "on_excluded": "previous_day"}, "2026-03-05T12", [], "2026-03-06T09:00",
+     ["missed 1 until 09:00 collapsed", "hold 09:00 calendar until 09:00", "start 09:00 on_time"]),
+]  # fmt: skip
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(f"{text}:00+00:00" if text.count(":") else f"{text}:00:00+00:00")
+
+
+@pytest.mark.parametrize(("calendar", "since", "events", "now", "expected"), [pytest.param(*row[1:], id=row[0]) for row in CALENDARS])
+def test_calendars(calendar, since, events, now, expected):
+    doc = {**DAILY, "calendar": calendar}
+    standing = Standing("x")
+    made = [(since, "routine.created", {"definition": doc, "fingerprint": "f"}), *events]
+    for clock, kind, data in made:
+        standing.fold(Event(kind, "x", {"at": to_iso(instant(clock)), **data}, id="1", time=to_iso(instant(clock))))
+
+    assert said(decide(build("x", doc, instant(since)), standing, instant(now))) == expected
+
+
+def test_a_monthly_slot_that_is_moved_forwards_runs_once_and_answers_no_other():
+    doc = {
+        **HOURLY,
+        "triggers": [{"cron": "0 9 1 * *"}],
+        "calendar": {**WEEKENDS, "on_excluded": "previous_day"},
+    }  # 2026-08-01 is a Saturday
+    standing, routine = Standing("x"), build("x", doc, instant("2026-07-10T00"))
+    standing.fold(
+        Event("routine.created", "x", {"at": "2026-07-10T00:00:00Z", "definition": doc, "fingerprint": "f"}, time="2026-07-10T00:00:00Z")
+    )
+
+    assert next_wake(routine, standing, instant("2026-07-10T00")) == instant("2026-07-31T09:00")
+    (hold,) = decide(routine, standing, instant("2026-07-31T09:00"))
+    assert said([hold]) == ["hold 09:00 calendar until 09:00"]
+    standing.fold(Event("slot.held", "x", {"at": "2026-07-31T09:00:00Z", "slot": to_iso(hold.slot), "reason": "calendar", "until": to_iso(hold.until),
+                                           "excluded": True}, time="2026-07-31T09:00:00Z"))  # fmt: skip
+    (start,) = decide(routine, standing, instant("2026-07-31T09:00"))
+    assert (start.slot, start.reason) == (instant("2026-08-01T09:00"), "calendar")
+    assert standing.mark == instant("2026-07-10T00")
+    standing.fold(Event("run.claimed", "x", {**claim("09:00:00"), "at": "2026-07-31T09:00:00Z", "slot": "2026-08-01T09:00:00Z"}))
+    assert decide(routine, standing, instant("2026-08-01T09:00")) == []
+    assert next_wake(routine, standing, instant("2026-08-01T09:00")) == instant("2026-09-01T09:00")
+
+
+@pytest.mark.parametrize("after", ["2026-01-01T00", "2026-03-05T10", "2026-03-07T09", "2027-06-01T00"])
+def test_a_calendar_halves_a_schedule_and_loses_nothing(after):
+    doc = {**HOURLY, "timezone": "Europe/Berlin", "triggers": [{"cron": "30 */5 * * *"}], "calendar": WEEKENDS}
+    routine, since = build("x", doc, instant(after)), instant(after)
+    whole = build("x", {**doc, "calendar": {"exclude": [{"dates": []}]}}, since).schedule
+    through = since + timedelta(days=40)
+    halves = [list(half.walk(since, through)) for half in (routine.schedule, routine.excluded)]
+
+    assert sorted(halves[0] + halves[1]) == list(whole.walk(since, through))
+    for half, slots in zip((routine.schedule, routine.excluded), halves, strict=True):
+        assert half.count(since, through) == len(slots)
+        assert half.upcoming(since, 5) == slots[:5]
+        assert half.last_n(since, through, 5) == slots[-5:]
+
+
 @pytest.mark.parametrize(
     ("now", "until"),
     [

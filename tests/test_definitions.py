@@ -16,6 +16,7 @@ from routinectl.files.definitions import load, parse
 from routinectl.files.layout import Layout
 
 SAMPLES = ROOT / "tests/sample_definitions"
+NOWHERE = Layout(Path("/nonexistent"))
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def test_a_fault_is_told_with_its_place_and_what_to_write_instead(path: Path):
     raw = path.read_bytes()
     place, _, message = raw.decode().splitlines()[0].removeprefix("# expect ").partition(" ")
     with pytest.raises(DefinitionError) as caught:
-        parse(raw, "ROUTINE.yaml", "sample", Settings(), NOW, past=False)
+        parse(NOWHERE, raw, "ROUTINE.yaml", "sample", Settings(), NOW, past=False)
 
     assert [(problem.where, problem.message) for problem in caught.value.problems] == [(f"ROUTINE.yaml:{place}", message)]
 
@@ -39,17 +40,17 @@ def test_there_are_at_least_forty_of_them():
 
 @pytest.mark.parametrize("path", named("valid"))
 def test_good_samples_are_good(path: Path):
-    assert parse(path.read_bytes(), "ROUTINE.yaml", "sample", Settings(min_interval=1), NOW, past=True).doc["action"]
+    assert parse(NOWHERE, path.read_bytes(), "ROUTINE.yaml", "sample", Settings(min_interval=1), NOW, past=True).doc["action"]
 
 
 def test_all_faults_of_a_file_are_told_at_once_in_the_order_of_the_file():
     text = b"nme: x\ntimezone: Nowhere\ntriggers:\n  - cron: '* * * *'\n  - every: 1s\ntimeout: 5\naction: {command: []}\n"
     with pytest.raises(DefinitionError) as caught:
-        parse(text, "F", "x", Settings(), NOW, past=True)
+        parse(NOWHERE, text, "F", "x", Settings(), NOW, past=True)
     schema_faults = [(problem.line, problem.message.split()[0]) for problem in caught.value.problems]
     text = b"timezone: Europe/Berlin\ntriggers:\n  - cron: '* * * *'\n  - every: 1s\ntimeout: 0s\njitter: 2d\naction: {command: [' ']}\n"
     with pytest.raises(DefinitionError) as caught:
-        parse(text, "F", "x", Settings(), NOW, past=True)
+        parse(NOWHERE, text, "F", "x", Settings(), NOW, past=True)
 
     assert schema_faults == [(1, "unknown"), (6, "timeout"), (7, "action.command")]
     assert [problem.line for problem in caught.value.problems] == [3, 4, 5, 6, 7]

@@ -236,3 +236,67 @@ def test_expectations_judge_more_than_the_exit_code(workspace, command, expectat
     assert (line["outcome"], line["detail"]) == (outcome, "expectation" if outcome == "failed" else None)
     assert message in (line["message"] or "")
     assert not (workspace.root / "asked").exists()
+
+
+ICS = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//tests//EN
+BEGIN:VEVENT
+UID:1
+DTSTART;VALUE=DATE:20260601
+DTEND;VALUE=DATE:20260603
+SUMMARY:Works outing
+END:VEVENT
+BEGIN:VEVENT
+UID:2
+DTSTART;VALUE=DATE:20200704
+RRULE:FREQ=YEARLY
+SUMMARY:Founders' day
+END:VEVENT
+BEGIN:VEVENT
+UID:3
+DTSTART:20260810T220000Z
+DTEND:20260811T020000Z
+SUMMARY:Night shift
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+class TestCalendars:
+    def test_holidays_and_events_are_resolved_and_previewed(self, workspace):
+        pytest.importorskip("holidays")
+        (workspace.root / "calendars").mkdir()
+        (workspace.root / "calendars/company.ics").write_text(ICS)
+        workspace.define(
+            "report", "timezone: Europe/Berlin\ntriggers: [{daily: '09:00'}]\naction: {command: ['true']}\n"
+            "calendar: {exclude: [{holidays: DE-BE}, {ics: calendars/company.ics}], on_excluded: next_day}\n")  # fmt: skip
+        doc = workspace.ok("show", "report", "--json").data["definition"]
+        days = doc["calendar"]["resolved"]["exclude"]
+
+        assert "DE-BE" in days["2027-03-08"], "women's day is a holiday in Berlin only"
+        assert days["2026-06-01"] == days["2026-06-02"] == "Works outing (calendars/company.ics)"
+        assert {"2027-07-04", "2026-08-10", "2026-08-11"} <= days.keys()
+        assert "2026-06-03" not in days
+        found = workspace.ok("preview", "report", "--after", "2027-03-07T12:00", "--count", "2", "--json").data
+        assert found["next"][0] == "2027-03-09T09:00:00+01:00"
+        assert found["moved"][0] == {"slot": "2027-03-08T08:00:00Z", "to": "2027-03-09T08:00:00Z", "why": days["2027-03-08"]}
+
+    def test_a_changed_calendar_is_a_changed_schedule(self, workspace):
+        pytest.importorskip("icalendar")
+        workspace.define("x", "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\ncalendar: {exclude: [{ics: days.ics}]}\n")
+        path = workspace.root / "routines/x/days.ics"
+        path.write_text(ICS)
+        before = workspace.ok("show", "x", "--json").data["fingerprint"]
+        path.write_text(ICS.replace("20260601", "20260501"))
+
+        after = workspace.ok("show", "x", "--json").data
+        assert after["fingerprint"] != before
+        assert "2026-05-01" in after["definition"]["calendar"]["resolved"]["exclude"]
+
+    def test_what_is_no_calendar_is_said(self, workspace):
+        pytest.importorskip("icalendar")
+        path = workspace.define("x", "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\ncalendar: {exclude: [{ics: days.ics}]}\n")
+        (path.parent / "days.ics").write_text("BEGIN:VCALENDAR\nnonsense\n")
+
+        assert "no calendar that can be read" in workspace.run("validate").out + workspace.run("validate").err

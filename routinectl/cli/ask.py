@@ -81,7 +81,7 @@ def edit_text(session: Session, routine_id: str, data: bytes, *, created: bool) 
             text = path.read_bytes()
             name = str(definitions.relative(session.layout, session.layout.definition(routine_id)))
             try:
-                definitions.parse(text, name, routine_id, session.settings, session.now, past=not created)
+                definitions.parse(session.layout, text, name, routine_id, session.settings, session.now, past=not created)
                 return write.store(session, routine_id, text, created=created)
             except DefinitionError as error:
                 output.error(error)

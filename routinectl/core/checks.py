@@ -30,7 +30,6 @@ def _always(value: Any) -> bool:
 
 _OTHER_TRIGGERS = ("webhook", "message", "file", "after")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("calendar",): _always,
     ("notify",): _always,
     ("action", "prompt"): _always,
     ("action", "agent"): _always,
@@ -85,6 +84,7 @@ def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
     yield from _concurrency(doc)
     yield from _quiet_hours(doc)
     yield from _policies(doc, pools)
+    yield from _calendar(doc)
     yield from _expect(doc)
     yield from _action(doc["action"])
     yield from _output_cap(doc)
@@ -167,6 +167,16 @@ def _quiet_hours(doc: Doc) -> Iterator[Problem]:
         yield Problem(f"quiet_hours: {error.message}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
     except ValueError as error:
         yield Problem(f"quiet_hours: {error}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+
+
+def _calendar(doc: Doc) -> Iterator[Problem]:
+    calendar = doc.get("calendar")
+    if calendar is None:
+        return
+    if not calendar.keys() & {"exclude", "only"}:
+        yield Problem("a calendar names the days: exclude, only, or both", ("calendar",), "calendar: {exclude: [{weekends: true}]}")
+    if not doc.get("triggers"):
+        yield Problem("a calendar judges time triggers, and there is none", ("calendar",), "remove calendar")
 
 
 def _expect(doc: Doc) -> Iterator[Problem]:

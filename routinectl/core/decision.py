@@ -53,6 +53,7 @@ class Skip:
     interval: Interval | None = None
     request: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Hold:
     request: str | None = None
     until: datetime | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def decide(routine: Routine, standing: Standing, now: datetime, facts: Facts = N
         return [*wishes, Pause(standing.id, f"{standing.failures - standing.forgiven} failures in a row")]
     if standing.invalid is None:
         wishes += _ask_early(routine, standing, now, facts)
+        wishes += _excluded(routine, standing, now)
         wishes += _holds(routine, standing, now, facts, beside=_starts(wishes))
         wishes += _slots(routine, standing, now, facts, beside=_starts(wishes))
     return wishes
@@ -176,7 +179,7 @@ def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime |
         if standing.paused is not None:
             found += filter(None, [_pause_end(standing)])
         elif standing.invalid is None and standing.draft is None:
-            found += filter(None, [next_due(routine, standing, now), _expiry(standing)])
+            found += filter(None, [next_due(routine, standing, now), _expiry(standing), _next_excluded(routine, standing)])
             found += [hold.until for hold in standing.holds.values() if hold.until]
             found += [at for promise, at in sla.deadlines(routine, standing) if promise not in standing.overdue]
     return min(found, default=None)
@@ -216,10 +219,15 @@ def close_disabled(routine: Routine, standing: Standing, at: datetime) -> list[W
 
 
 def _interval_verdict(routine: Routine, standing: Standing, at: datetime, *, missed: bool, reason: str) -> list[Wish]:
-    if standing.mark is None or at <= standing.mark:
-        return []
-    count = routine.schedule.count(standing.mark, at)
-    return [Skip(standing.id, missed, reason, interval=Interval(standing.mark, at, count))] if count else []
+    wishes: list[Wish] = []
+    for schedule, mark in ((routine.schedule, standing.mark), (routine.excluded, standing.excluded_mark)):
+        if schedule is None or mark is None or at <= mark:
+            continue
+        count = schedule.count(mark, at)
+        if count:
+            excluded = schedule is routine.excluded
+            wishes.append(Skip(standing.id, missed, reason, interval=Interval(mark, at, count), excluded=excluded))
+    return wishes
 
 
 def _pause_end(standing: Standing) -> datetime | None:
@@ -335,6 +343,60 @@ def _is_over(asked: Mapping[str, Any], now: datetime) -> bool:
     return from_iso(asked["expires"]) <= now
 
 
+# -- the calendar
+
+
+def _excluded(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wish]:
+    """Answer the slots on days that the calendar excludes: skip them, or hold the newest until its moved instant."""
+    days, calendar, mark = routine.excluded, routine.calendar, standing.excluded_mark
+    if days is None or calendar is None or mark is None:
+        return
+    last = _last_excluded(routine, mark, now)
+    if last is None:
+        return
+    moved = calendar.moved(last)
+    facts = {"rule": "calendar", "value": calendar.why(calendar.day_of(last))}
+    before = days.previous(last)
+    if moved is None:
+        count = days.count(mark, last)
+        one = count == 1
+        yield Skip(standing.id, False, "calendar", slot=last if one else None, interval=None if one else Interval(mark, last, count),
+                   facts=facts, excluded=True)  # fmt: skip
+        return
+    if before is not None and before > mark:
+        yield Skip(standing.id, True, "collapsed", interval=Interval(mark, before, days.count(mark, before)), excluded=True)
+    for slot, hold in sorted(standing.holds.items()):
+        if hold.reason == "calendar" and hold.until == moved:
+            yield Skip(standing.id, True, "superseded", slot=slot)
+    too_old = now - moved > routine.window(last)
+    until = None if too_old else moved + routine.offset
+    yield Hold(standing.id, "review" if too_old else "calendar", last, until=until, facts=facts, excluded=True)
+
+
+def _last_excluded(routine: Routine, mark: datetime, now: datetime) -> datetime | None:
+    """Return the newest excluded slot that must be answered by now: at its instant, or earlier if it is moved forwards."""
+    assert routine.excluded is not None
+    last = routine.excluded.previous(now + timedelta(microseconds=1))
+    found = last if last is not None and last > mark else None
+    if routine.calendar is None or routine.calendar.on_excluded != "previous_day":
+        return found
+    slot = routine.excluded.next_after(max(mark, now))
+    while slot is not None and (moved := routine.calendar.moved(slot)) is not None and moved <= now:
+        found, slot = slot, routine.excluded.next_after(slot)
+    return found
+
+
+def _next_excluded(routine: Routine, standing: Standing) -> datetime | None:
+    """Return when the next excluded slot must be answered."""
+    if routine.excluded is None or routine.calendar is None or standing.excluded_mark is None:
+        return None
+    slot = routine.excluded.next_after(standing.excluded_mark)
+    if slot is None:
+        return None
+    moved = routine.calendar.moved(slot)
+    return min(slot, moved) if moved is not None else slot
+
+
 # -- what is held
 
 
@@ -347,10 +409,12 @@ def _holds(routine: Routine, standing: Standing, now: datetime, facts: Facts, *,
         if hold.reason in REVIEWS or (hold.reason == "approval" and (over or _expired(standing, now))):
             continue
         if hold.until is not None and now < hold.until:
+            if hold.reason == "calendar":
+                continue
             return
         if hold.reason == "catch_up" and standing.runs:
             return
-        if hold.reason == "quiet_hours" and _slot_follows(routine, standing, now):
+        if hold.reason in ("quiet_hours", "calendar") and _slot_follows(routine, standing, now):
             yield Skip(standing.id, True, "collapsed", slot=slot)
             continue
         yield from _release(routine, standing, hold, now, facts)
@@ -363,9 +427,9 @@ def _expired(standing: Standing, now: datetime) -> bool:
 
 
 def _slot_follows(routine: Routine, standing: Standing, now: datetime) -> bool:
-    """Say whether a slot of the schedule is due within the grace, so that one run does for both."""
-    due = next_due(routine, standing, now)
-    return due is not None and due <= now + routine.misfire.grace
+    """Say whether an unanswered slot of the schedule is due by the end of the grace, so that one run does for both."""
+    slot = routine.schedule.next_after(standing.mark or now)
+    return slot is not None and routine.due(slot) <= now + routine.misfire.grace
 
 
 def _release(routine: Routine, standing: Standing, hold: Held, now: datetime, facts: Facts) -> Iterator[Wish]:
@@ -418,7 +482,7 @@ def _slots(routine: Routine, standing: Standing, now: datetime, facts: Facts, *,
 
 def _start(routine: Routine, standing: Standing, run: catch_up.Run, asking: Asking) -> Iterator[Wish]:
     refused = gates.refusal(asking)
-    waiting = [slot for slot, hold in sorted(standing.holds.items()) if hold.reason not in (*REVIEWS, RELEASED, "catch_up")]
+    waiting = [slot for slot, hold in sorted(standing.holds.items()) if hold.reason not in (*REVIEWS, RELEASED, "catch_up", "calendar")]
     if refused is None and waiting:
         refused = Refusal("overlap" if routine.concurrency == "forbid" else "collapsed")
     if refused is None:

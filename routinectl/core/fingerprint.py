@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from routinectl.core import calendar
+
 _APART = ("enabled", "creator")
 
 
@@ -14,6 +16,8 @@ def of_definition(doc: Mapping[str, Any]) -> str:
     import hashlib  # 5 ms that a start without changes does not need
 
     meaning = {key: value for key, value in doc.items() if key not in _APART}
+    if "calendar" in meaning:
+        meaning["calendar"] = calendar.meaning(meaning["calendar"])
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import expect, quiet_hours, retry, sla
+from routinectl.core import calendar, expect, quiet_hours, retry, sla
+from routinectl.core.calendar import Calendar, Days
 from routinectl.core.expect import Expect
 from routinectl.core.quiet_hours import QuietHours
 from routinectl.core.retry import Retry
@@ -90,6 +91,8 @@ class Routine:
     max_runs: int | None
     output_cap: int
     action: Action
+    excluded: Schedule | None = None  # the slots on days that its calendar excludes; `schedule` has the others
+    calendar: Calendar | None = None
     quiet_hours: QuietHours | None = None
     dedup_window: timedelta = timedelta()
     retry: Retry = retry.NEVER
@@ -135,6 +138,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
     Raises ScheduleError when a zone or trigger that was good is no longer (a tz database may lose a zone).
     """
     zone = zones.load(doc["timezone"])
+    days = calendar.read(doc["calendar"], zone) if "calendar" in doc else None
     triggers = time_triggers(doc, Reading(zone, to_epoch(now), 1, past=True))
     start = parse_bound(doc["start"], zone) if "start" in doc else None
     end = parse_bound(doc["end"], zone) if "end" in doc else None
@@ -146,7 +150,9 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         name=doc["name"],
         enabled=doc.get("enabled", True),
         zone=zone,
-        schedule=Schedule(triggers, start, end),
+        schedule=Schedule(triggers, start, end, Days(days, excluded=False) if days else None),
+        excluded=Schedule(triggers, start, end, Days(days, excluded=True)) if days else None,
+        calendar=days,
         offset=offset_of(routine_id, texts, _duration(doc, "jitter", timedelta())),
         misfire=_misfire(doc.get("misfire", {})),
         concurrency=policy,
@@ -179,7 +185,8 @@ def time_triggers(doc: Doc, reading: Reading) -> tuple[TimeTrigger, ...]:
 
 def schedule_key(doc: Doc) -> list[Any]:
     """Return what of a definition makes its slots: a change of this is an edit of the schedule, nothing else is."""
-    return [doc.get("triggers", []), doc.get("timezone"), doc.get("start"), doc.get("end"), doc.get("calendar")]
+    return [doc.get("triggers", []), doc.get("timezone"), doc.get("start"), doc.get("end"),
+            calendar.meaning(doc["calendar"]) if "calendar" in doc else None]  # fmt: skip
 
 
 def _duration(doc: Doc, key: str, default: timedelta) -> timedelta:

@@ -99,6 +99,7 @@ class Standing:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     mark: datetime | None = None
+    excluded_mark: datetime | None = None  # the mark of the slots on days that the calendar excludes
     invalid: dict[str, Any] | None = None
     paused: dict[str, Any] | None = None
     holds: dict[datetime, Hold] = field(default_factory=dict)
@@ -147,9 +148,16 @@ class Standing:
             folder(self, event)
 
     def advance(self, instant: datetime) -> None:
-        """Move the mark forwards, never back."""
-        if self.mark is None or instant > self.mark:
-            self.mark = instant
+        """Move the marks forwards, never back: every slot up to here is answered, or never was."""
+        self.answer(instant, excluded=False)
+        self.answer(instant, excluded=True)
+
+    def answer(self, through: datetime, *, excluded: bool) -> None:
+        """Move one of the two marks forwards: that of the excluded days, or that of all others."""
+        if excluded:
+            self.excluded_mark = max(self.excluded_mark or through, through)
+        else:
+            self.mark = max(self.mark or through, through)
 
 
 def _at(event: Event) -> datetime:
@@ -213,10 +221,10 @@ def _answered(standing: Standing, event: Event) -> None:
         standing.requests.pop(data["request"], None)
     elif "slot" in data:
         slot = from_iso(data["slot"])
-        standing.holds.pop(slot, None)
-        standing.advance(slot)
+        if standing.holds.pop(slot, None) is None:  # what was held is behind its mark
+            standing.answer(slot, excluded=bool(data.get("excluded")))
     else:
-        standing.advance(from_iso(data["through"]))
+        standing.answer(from_iso(data["through"]), excluded=bool(data.get("excluded")))
 
 
 def _held(standing: Standing, event: Event) -> None:
@@ -224,8 +232,9 @@ def _held(standing: Standing, event: Event) -> None:
         _hold_request(standing, event, event.data["reason"])
         return
     slot = from_iso(event.data["slot"])
+    if slot not in standing.holds:
+        standing.answer(slot, excluded=bool(event.data.get("excluded")))
     standing.holds[slot] = Hold(slot, event.data["reason"], _at(event), _until(event))
-    standing.advance(slot)
 
 
 def _hold_request(standing: Standing, event: Event, reason: str) -> None:
@@ -261,9 +270,8 @@ def _claimed(standing: Standing, event: Event) -> None:
         return
     slot = from_iso(data["slot"]) if data.get("slot") else None
     at = _at(event)
-    if slot is not None:
-        standing.holds.pop(slot, None)
-        standing.advance(slot)
+    if slot is not None and standing.holds.pop(slot, None) is None:
+        standing.answer(slot, excluded=False)
     request = data.get("request")
     if request:
         standing.requests.pop(request, None)
@@ -398,7 +406,17 @@ _FOLDERS = {
     "routine.drafted": _drafted, "routine.activated": _activated, "routine.vouched": _vouched,
 }  # fmt: skip
 
-_INSTANTS = ("revised_at", "created_at", "updated_at", "mark", "last_start", "last_run_at", "last_good_at", "watched_since")
+_INSTANTS = (
+    "revised_at",
+    "created_at",
+    "updated_at",
+    "mark",
+    "excluded_mark",
+    "last_start",
+    "last_run_at",
+    "last_good_at",
+    "watched_since",
+)
 
 
 def to_plain(standing: Standing) -> dict[str, Any]:

@@ -21,15 +21,14 @@ def event_of(wish: Wish, now: datetime) -> Event:
     at = to_iso(now)
     match wish:
         case Skip():
-            data = {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts}
+            data = {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts, **_half(wish.excluded)}
             if wish.interval is not None:
                 data |= interval_data(wish.interval)
             return Event("slot.missed" if wish.missed else "slot.skipped", wish.id, data)
         case Hold():
             until = {"until": to_iso(wish.until)} if wish.until else {}
-            return Event(
-                "slot.held", wish.id, {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts, **until}
-            )
+            data = {"at": at, "reason": wish.reason, **_subject(wish.slot, wish.request), **wish.facts, **until, **_half(wish.excluded)}
+            return Event("slot.held", wish.id, data)
         case Resume():
             return Event("routine.resumed", wish.id, {"at": to_iso(wish.at), "by": BY_ITSELF})
         case Pause():
@@ -49,6 +48,10 @@ def event_of(wish: Wish, now: datetime) -> Event:
             return Event("run.ended", wish.id, _abandoned(wish.run, wish.why) | {"at": at})
         case Start():
             raise AssertionError("a start is recorded by claim")
+
+
+def _half(excluded: bool) -> dict[str, Any]:
+    return {"excluded": True} if excluded else {}
 
 
 def _subject(slot: datetime | None, request: str | None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Revisions:
     settings: Settings
     keys: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, datetime] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)  # other files that definitions were read from
 
     def recall(self, keys: dict[str, str], world: World) -> None:
         """Take remembered keys over, of routines that the journal knows; others are read as new."""
@@ -42,7 +43,7 @@ class Revisions:
 
     def look(self, world: World, now: datetime, *, patience: float = PATIENCE) -> list[Event]:
         """Return the events of everything that changed since the last look at all files."""
-        found = definitions.scan(world.layout)
+        found = {name: self._whole(name, key) for name, key in definitions.scan(world.layout).items()}
         changed = [name for name, key in found.items() if self.keys.get(name) != key]
         gone = [name for name in self.keys if name not in found]
         if not self.keys:
@@ -51,10 +52,14 @@ class Revisions:
 
     def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Event]:
         """Return the events of what changed about these routines."""
-        keys = {name: definitions.key_of(world.layout.definition(name)) for name in names}
+        keys = {name: self._whole(name, definitions.key_of(world.layout.definition(name))) for name in names}
         changed = [name for name, key in keys.items() if key and self.keys.get(name) != key]
         gone = {name: "" for name, key in keys.items() if not key and (name in self.keys or self._lives(world, name))}
         return self._events(world, changed, gone, keys, now, patience)
+
+    def _whole(self, name: str, key: str) -> str:
+        """Return the key of everything a definition was read from: a changed calendar is a changed definition."""
+        return " ".join([key, *map(definitions.key_of, self.sources.get(name, ()))]) if key else key
 
     @staticmethod
     def _lives(world: World, name: str) -> bool:
@@ -77,7 +82,8 @@ class Revisions:
                     self.keys[name] = keys[name]
                 continue
             self.doubtful.pop(name, None)
-            self.keys[name] = keys[name]
+            self.sources[name] = definition.sources
+            self.keys[name] = self._whole(name, keys[name].partition(" ")[0])
             events += revision(world, standing, definition, now, trust=self.settings.trust)
         for name in gone:
             if self._is_final(name, now, patience):

@@ -36,6 +36,7 @@ class Definition:
     id: str
     doc: dict[str, Any]
     fingerprint: str
+    sources: tuple[str, ...] = ()  # other files that it was read from
 
 
 def scan(layout: Layout) -> dict[str, str]:
@@ -115,20 +116,25 @@ def load(layout: Layout, routine_id: str, settings: Settings, now: datetime, *, 
     if not ID.fullmatch(routine_id) or routine_id in RESERVED_IDS:
         reserved = "is reserved" if routine_id in RESERVED_IDS else "is not an id: lower-case letters, digits and -, at most 63"
         raise fault(f"the folder's name '{routine_id}' {reserved}", name, f"mv routines/{routine_id} routines/another-name")
-    return parse(read_bytes(layout, routine_id), name, routine_id, settings, now, past=past)
+    return parse(layout, read_bytes(layout, routine_id), name, routine_id, settings, now, past=past)
 
 
-def parse(raw: bytes, file: str, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> Definition:
+def parse(layout: Layout, raw: bytes, file: str, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> Definition:
     """Return the definition of a text; `past` says whether its single moments may be over. Raises DefinitionError."""
     doc = document.read(raw, file)
     problems = problems_of(doc, routine_id, settings, now, past=past)
+    merged = effective(routine_id, doc, settings) if not problems else {}
+    sources: list[str] = []
+    if "calendar" in merged:
+        from routinectl.files import calendars
+
+        merged["calendar"], problems, sources = calendars.resolve(layout, routine_id, merged["calendar"], now)
     if problems:
         marks = document.places(raw)
         placed = sorted((document.locate(problem, marks, file) for problem in problems), key=lambda item: (item.line, item.column))
         count = "a fault" if len(placed) == 1 else f"{len(placed)} faults"
         raise DefinitionError(f"{file} has {count}", placed[0].hint, placed)
-    merged = effective(routine_id, doc, settings)
-    return Definition(routine_id, merged, fingerprint.of_definition(merged))
+    return Definition(routine_id, merged, fingerprint.of_definition(merged), tuple(sources))
 
 
 def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> list[Problem]:

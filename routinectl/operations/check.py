@@ -63,7 +63,9 @@ def _check(target: str, layout: Layout | None, settings: Settings) -> Checked:
             raise definitions.fault("it is not a file", target, f"ls -l {target}")
         name = path.resolve().parent.name
         routine_id = name if ID.fullmatch(name) else "routine"
-        return Checked(target, definitions.parse(raw, target, routine_id, settings, now, past=True))
+        return Checked(
+            target, definitions.parse(layout or Layout(path.resolve().parent), raw, target, routine_id, settings, now, past=True)
+        )
     except DefinitionError as error:
         return Checked(target, None, error.problems)
 

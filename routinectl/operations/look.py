@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import projection
+from routinectl.core import projection, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -120,7 +120,8 @@ def show(session: Session, name: str) -> Row:
     standing, routine = session.standing(name), session.routine(name)
     fires: list[Row] = []
     if routine is not None and routine.enabled and standing.paused is None and standing.invalid is None:
-        fires = [_fire(slot, routine.due(slot), routine.zone.info) for slot in routine.schedule.upcoming(_from(standing, session), 5)]
+        due, _ = upcoming.fires(routine, _from(standing, session), 5)
+        fires = [_fire(at - routine.offset, at, routine.zone.info) for at in due]
     parallel = routine.parallel if routine else 1
     return {
         **projection.state(standing, routine, session.now),

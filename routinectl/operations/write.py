@@ -93,7 +93,7 @@ def _same(session: Session, routine_id: str, data: bytes) -> bool:
     except DefinitionError:
         return False
     name = str(session.layout.definition(routine_id))
-    after = definitions.parse(data, name, routine_id, session.settings, session.now, past=True)
+    after = definitions.parse(session.layout, data, name, routine_id, session.settings, session.now, past=True)
     return before.fingerprint == after.fingerprint and before.doc.get("enabled", True) == after.doc.get("enabled", True)
 
 
@@ -121,7 +121,7 @@ def commit(session: Session, routine_id: str, what: str) -> None:
 
 def _parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
     name = definitions.relative(session.layout, session.layout.definition(routine_id))
-    return definitions.parse(data, name, routine_id, session.settings, session.now, past=past)
+    return definitions.parse(session.layout, data, name, routine_id, session.settings, session.now, past=past)
 
 
 def _built(session: Session, routine_id: str, data: bytes) -> Routine:

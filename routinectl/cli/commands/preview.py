@@ -60,6 +60,7 @@ def command(
 def _routine(name: str, after: str | None, count: int | None) -> dict[str, Any]:
     from routinectl.cli.times import moment
     from routinectl.core.schedule.describe import describe
+    from routinectl.core.upcoming import fires
     from routinectl.errors import DefinitionError
     from routinectl.operations.session import Session
 
@@ -70,9 +71,10 @@ def _routine(name: str, after: str | None, count: int | None) -> dict[str, Any]:
         start = moment(after, session, past=False, zone=routine.zone) if after else session.now
         if count is not None and not 0 <= count <= MOST:
             raise UsageError(f"count is {count}; allowed is 0 to {MOST}", "--count 5")
-        slots = routine.schedule.upcoming(start, 5 if count is None else count)
-        return {"kind": "routine", "timezone": routine.zone.name, "describe": describe(routine.schedule),
-                "next": [routine.due(slot).astimezone(routine.zone.info).isoformat() for slot in slots]}  # fmt: skip
+        due, excluded = fires(routine, start, 5 if count is None else count)
+        found = {"kind": "routine", "timezone": routine.zone.name, "describe": describe(routine.schedule),
+                 "next": [at.astimezone(routine.zone.info).isoformat() for at in due]}  # fmt: skip
+        return found | ({"moved": [item.plain() for item in excluded]} if excluded else {})
 
 
 def _people(found: dict[str, Any], defaults: Defaults) -> None:
@@ -82,5 +84,9 @@ def _people(found: dict[str, Any], defaults: Defaults) -> None:
     )
     for fire in found["next"]:
         output.write(f"  {output.instant(to_iso(from_iso(fire)), found['timezone'], defaults.now)}")
+    for item in found.get("moved", ()):
+        what = f"moved to {output.instant(item['to'], found['timezone'])}" if item["to"] else "skipped"
+        slot = output.instant(item["slot"], found["timezone"])
+        output.write(f"  {slot}: {what}, {item['why']}")
     if not found["next"]:
         output.say("It does not fire after that")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from routinectl.core.calendar import Days
 from routinectl.core.schedule.cron import Cron
 from routinectl.core.schedule.interval import Interval
 from routinectl.core.schedule.moment import Moment
@@ -17,6 +18,7 @@ from routinectl.core.schedule.zone import Zone
 from routinectl.core.units import from_epoch, to_epoch
 
 Rule = Cron | Interval | Moment
+_MOST_DAYS = 3700  # days in a row on which no slot is wanted: a calendar that excludes everything ends the search
 _CHUNK = 40 * 86400  # a union is counted in stretches of this many seconds, to bound memory
 
 
@@ -39,11 +41,15 @@ class TimeTrigger:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The union of time triggers between two bounds: `start` inclusive, `end` exclusive (seconds since 1970)."""
+    """The union of time triggers between two bounds: `start` inclusive, `end` exclusive (seconds since 1970).
+
+    With `days`, only the slots on those days: a calendar halves a schedule.
+    """
 
     triggers: tuple[TimeTrigger, ...] = ()
     start: int | None = None
     end: int | None = None
+    days: Days | None = None
 
     def __bool__(self) -> bool:
         return bool(self.triggers)
@@ -56,10 +62,23 @@ class Schedule:
     def next_after(self, after: datetime) -> datetime | None:
         """Return the first slot strictly after an instant, or None when there is none."""
         epoch = self._next(to_epoch(after))
-        return None if epoch is None else from_epoch(epoch)
+        for _ in range(_MOST_DAYS if self.days is not None else 1):
+            slot = None if epoch is None else from_epoch(epoch)
+            if slot is None or self.days is None or self.days.wants(slot):
+                return slot
+            epoch = self._next(to_epoch(self.days.bounds(slot)[1]) - 1)
+        return None
 
     def previous(self, before: datetime) -> datetime | None:
         """Return the last slot strictly before an instant, or None."""
+        for _ in range(_MOST_DAYS if self.days is not None else 1):
+            slot = self._previous(before)
+            if slot is None or self.days is None or self.days.wants(slot):
+                return slot
+            before = self.days.bounds(slot)[0]
+        return None
+
+    def _previous(self, before: datetime) -> datetime | None:
         at = to_epoch(before) + (1 if before.microsecond else 0)
         if self.end is not None:
             at = min(at, self.end)
@@ -72,6 +91,21 @@ class Schedule:
         low, high = self._clip(to_epoch(after), to_epoch(through))
         if low >= high:
             return 0
+        if self.days is None:
+            return self._count(low, high)
+        return sum(self._count(first, last) for first, last in self._wanted(self.days, low, high))
+
+    def _wanted(self, days: Days, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts of (low, high] that lie on wanted days, a day at a time."""
+        first = low
+        while first < high:
+            day = from_epoch(first + 1)
+            last = min(to_epoch(days.bounds(day)[1]) - 1, high)
+            if days.wants(day):
+                yield first, last
+            first = last
+
+    def _count(self, low: int, high: int) -> int:
         if len(self.triggers) == 1:
             return self.triggers[0].rule.count(low, high, self.triggers[0].zone)
         return self._count_union(low, high)
@@ -135,6 +169,6 @@ class Schedule:
         low, high = self._clip(to_epoch(after), to_epoch(through))
         last = None
         for epoch in heapq.merge(*(trigger.rule.instants(low, high, trigger.zone) for trigger in self.triggers)):
-            if epoch != last:
+            if epoch != last and (self.days is None or self.days.wants(from_epoch(epoch))):
                 yield from_epoch(epoch)
             last = epoch

@@ -1,0 +1,143 @@
+"""The days that a definition's calendar names: holidays of a country, the events of an ICS file, dates.
+
+They are resolved for the years around now when the definition is read. `holidays` and `icalendar` come with the extra
+`calendar`, and are imported only here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from routinectl.core.problem import Path, Problem
+from routinectl.files.layout import Layout
+
+_YEARS_BACK, _YEARS_AHEAD = 1, 10
+_MOST_BYTES = 4 * 1024 * 1024
+_INSTALL = "pip install 'routinectl[calendar]'"
+
+
+class _Fault(Exception):
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def resolve(layout: Layout, routine_id: str, doc: Mapping[str, Any], now: datetime) -> tuple[dict[str, Any], list[Problem], list[str]]:
+    """Return a calendar with its days resolved, the faults found on the way, and the files it was read from."""
+    resolved: dict[str, dict[str, str]] = {}
+    problems: list[Problem] = []
+    files: list[str] = []
+    digests: dict[str, str] = {}
+    for key in ("exclude", "only"):
+        days: dict[str, str] = {}
+        for index, source in enumerate(doc.get(key, ())):
+            path: Path = ("calendar", key, index)
+            try:
+                days |= dict(sorted(_source(layout, routine_id, source, now, files, digests)))
+            except _Fault as fault:
+                problems.append(Problem(f"calendar: {fault}", path, fault.hint))
+        if days:
+            resolved[key] = days
+    found = dict(doc) | ({"resolved": resolved} if resolved else {}) | ({"files": digests} if digests else {})
+    return found, problems, files
+
+
+def _source(
+    layout: Layout, routine_id: str, source: Mapping[str, Any], now: datetime, files: list[str], digests: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    if "dates" in source:
+        yield from ((_iso(text), "an excluded date") for text in source["dates"])
+    if "holidays" in source:
+        yield from _holidays(source["holidays"], now)
+    if "ics" in source:
+        path = _find(layout, routine_id, source["ics"])
+        files.append(path)
+        yield from _ics(path, source["ics"], now, digests)
+
+
+def _iso(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise _Fault(f"'{text}' is no date", "dates: [2026-12-24]") from None
+
+
+def _holidays(name: str, now: datetime) -> Iterator[tuple[str, str]]:
+    try:
+        import holidays
+    except ImportError:
+        raise _Fault("holidays need the extra 'calendar', which is not installed", _INSTALL) from None
+    country, _, part = name.partition("-")
+    years = range(now.year - _YEARS_BACK, now.year + _YEARS_AHEAD)
+    try:
+        found = holidays.country_holidays(country, subdiv=part or None, years=years)
+    except NotImplementedError as error:
+        raise _Fault(f"no holidays are known for '{name}': {str(error)[:120]}", "holidays: DE-BE, holidays: US") from None
+    yield from ((day.isoformat(), f"{title} ({name})") for day, title in found.items())
+
+
+def _find(layout: Layout, routine_id: str, text: str) -> str:
+    """Return the file of a path: in the routine's folder, else in the workspace, which shares its calendars."""
+    if text.startswith("workspace:"):
+        return f"{layout.root}/{text.removeprefix('workspace:')}"
+    own = f"{layout.folder(routine_id)}/{text}"
+    return own if os.path.exists(own) else f"{layout.root}/{text}"
+
+
+def _ics(path: str, name: str, now: datetime, digests: dict[str, str]) -> Iterator[tuple[str, str]]:
+    import hashlib
+
+    try:
+        import icalendar
+    except ImportError:
+        raise _Fault("an ICS file needs the extra 'calendar', which is not installed", _INSTALL) from None
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise _Fault(f"{name} cannot be read: {error.strerror}", f"ls -l {path}") from None
+    if len(data) > _MOST_BYTES:
+        raise _Fault(f"{name} is larger than {_MOST_BYTES // 1024**2} MiB", "a calendar of its own for what matters here")
+    digests[name] = hashlib.sha256(data).hexdigest()
+    try:
+        calendar = icalendar.Calendar.from_ical(data)
+        events = list(calendar.walk("VEVENT"))
+        found = [(day.isoformat(), f"{event.get('SUMMARY', 'an event')} ({name})") for event in events for day in _days_of(event, now)]
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise _Fault(f"{name} is no calendar that can be read: {str(error)[:120]}", "an ICS file with VEVENTs") from None
+    yield from found
+
+
+def _days_of(event: Any, now: datetime) -> Iterable[date]:
+    """Return the days an event covers, each time it comes; a timed event covers the days it touches."""
+    begins = event.decoded("DTSTART")
+    if "DTEND" in event:
+        length = event.decoded("DTEND") - begins
+    elif "DURATION" in event:
+        length = event.decoded("DURATION")
+    else:
+        length = timedelta(0) if isinstance(begins, datetime) else timedelta(days=1)
+    for start in _starts(event, begins, now):
+        last = start + length - (timedelta(microseconds=1) if isinstance(start, datetime) and length else timedelta(0))
+        first_day = start.date() if isinstance(start, datetime) else start
+        last_day = last.date() if isinstance(last, datetime) else last - timedelta(days=1)
+        for number in range(max((last_day - first_day).days, 0) + 1):
+            yield first_day + timedelta(days=number)
+
+
+def _starts(event: Any, begins: Any, now: datetime) -> Iterator[Any]:
+    if "RRULE" not in event:
+        yield begins
+        return
+    from dateutil.rrule import rrulestr
+
+    is_day = not isinstance(begins, datetime)
+    # An event repeats in local time, as its calendar says it: days are taken without a zone throughout.
+    naive = datetime.combine(begins, time()) if is_day else begins.replace(tzinfo=None)
+    rule = rrulestr(event["RRULE"].to_ical().decode().replace("Z", ""), dtstart=naive)
+    first, last = (datetime.combine(date(year, 1, 1), time()) for year in (now.year - _YEARS_BACK, now.year + _YEARS_AHEAD))
+    for found in rule.between(first, last, inc=True):
+        yield found.date() if is_day else found
