@@ -42,7 +42,7 @@ def unclaimed(root: Path, path: Path) -> list[str]:
 
 def without_verdict(root: Path, until: datetime) -> list[str]:
     """Return what the audit finds: slots without a verdict, or with two."""
-    return audit(events(root), until)
+    return [str(finding) for finding in audit(events(root), until).findings]
 
 
 def open_runs(root: Path) -> list[str]:

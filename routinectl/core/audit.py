@@ -1,102 +1,221 @@
-"""From events alone: does every slot have exactly one verdict?
+"""From events alone: does every slot have exactly one verdict, every claim an end, every run its authority?
 
-The checker shares no code with the fold of standings: it collects what the events say of every slot, and compares that
-with what the schedules in force would have made.
+The checker shares the mathematics of schedules with the engine, and none of its path: not the fold of standings, not a
+decision. It collects what the events say of every slot and run, and compares that with what the schedules in force
+would have made. `seed` is where a journal begins whose older segments were dropped: the definitions in force then, and
+up to where their slots were answered.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine, build, schedule_key
+from routinectl.core.schedule.next_time import Schedule
 from routinectl.core.units import from_iso, to_iso
 
 _GRACE_SECONDS = 2.0  # slots younger than this may still be on their way
+_REVISED = ("routine.created", "routine.updated")
+_SWITCHED = ("routine.enabled", "routine.disabled", "routine.deleted", "routine.drafted", "routine.activated")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it must be: of a routine (empty: of the journal), at a slot or event's instant."""
+
+    id: str
+    at: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.id or 'journal'}: {self.at} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What is known of a routine at the beginning of the events: its definition, and up to where it was answered."""
+
+    doc: Mapping[str, Any]
+    revised_at: datetime
+    mark: datetime
+    enabled: bool
+    held: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    grant: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at and found. `open` are (routine, run) of claims without an end: they may still go on."""
+
+    slots: int
+    runs: int
+    findings: tuple[Finding, ...]
+    open: tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
 class _Trail:
-    """What was said of one routine: spans in which a schedule was in force, and the verdicts."""
+    """What was said of one routine: spans in which a schedule was in force, the verdicts, the runs, the grants."""
 
     routine: Routine | None = None
     key: object = None
     since: datetime | None = None
     enabled: bool = True
+    draft: bool = False
+    alive: bool = True
+    mode: str = "none"
+    grant: Mapping[str, Any] | None = None
     spans: list[tuple[Routine, datetime, datetime]] = field(default_factory=list)
     single: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    intervals: list[tuple[datetime, datetime]] = field(default_factory=list)
+    intervals: dict[bool, list[tuple[datetime, datetime]]] = field(default_factory=lambda: {False: [], True: []})
     held: set[str] = field(default_factory=set)
+    open: dict[str, int] = field(default_factory=dict)
+    seen: set[tuple[str, int]] = field(default_factory=set)
 
     def close(self, at: datetime) -> None:
         """End the span of the schedule in force."""
-        if self.routine is not None and self.since is not None and self.enabled and at > self.since:
+        if self.routine is not None and self.since is not None and self.enabled and self.alive and not self.draft and at > self.since:
             self.spans.append((self.routine, self.since, at))
         self.since = at
 
 
-def audit(events: Iterable[Event], until: datetime) -> list[str]:
-    """Return a sentence for every slot without a final verdict, or with two, and for gaps in the numbers."""
+def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | None = None) -> Report:
+    """Return what is wrong with a history up to an instant, in the order of routines and slots."""
     trails: dict[str, _Trail] = defaultdict(_Trail)
-    found: list[str] = []
+    for name, known in (seed or {}).items():
+        trails[name] = _sown(name, known)
+    found: list[Finding] = []
     last = 0
     for event in events:
         if last and event.seq != last + 1:
-            found.append(f"{event.seq - last - 1} events are missing before number {event.seq}")
+            found.append(Finding("", event.time, f"{event.seq - last - 1} events are missing before number {event.seq}"))
         last = event.seq
         if event.subject:
-            _follow(trails[event.subject], event)
+            found += _follow(trails[event.subject], event)
+    slots = 0
     for name, trail in sorted(trails.items()):
         trail.close(until)
+        slots += sum(trail.single.values())
         found += _gaps(name, trail, until)
-    return found
+    going = [(name, run) for name, trail in sorted(trails.items()) for run in trail.open]
+    return Report(slots, sum(len(trail.seen) for trail in trails.values()), tuple(found), tuple(going))
 
 
-def _follow(trail: _Trail, event: Event) -> None:
+def _sown(name: str, seed: Seed) -> _Trail:
+    trail = _Trail(build(name, seed.doc, seed.revised_at), schedule_key(seed.doc), seed.mark, seed.enabled)
+    trail.mode, trail.grant = _mode(seed.doc), seed.grant
+    trail.held.update(seed.held)
+    trail.open.update(dict.fromkeys(seed.runs, 1))
+    return trail
+
+
+def _mode(doc: Mapping[str, Any]) -> str:
+    approval = doc.get("approval", "none")
+    return str(approval if isinstance(approval, str) else approval.get("when", "none"))
+
+
+def _follow(trail: _Trail, event: Event) -> Iterable[Finding]:
     data, kind = event.data, event.type
     at = from_iso(data.get("at") or event.time)
-    if kind in ("routine.created", "routine.updated"):
-        key = schedule_key(data["definition"])
-        if kind == "routine.created" or key != trail.key:
-            trail.close(at)
-            trail.key = key
-            trail.routine = build(event.subject, data["definition"], at)
-        trail.enabled = data["definition"].get("enabled", True) if kind == "routine.created" else trail.enabled
-        trail.since = trail.since or at
-    elif kind in ("routine.enabled", "routine.disabled"):
+    if kind in _REVISED:
+        _revise(trail, event, at)
+    elif kind in _SWITCHED:
         trail.close(at)
-        trail.enabled = kind == "routine.enabled"
-    elif kind == "routine.deleted":
-        trail.close(at)
-        trail.enabled = False
-    elif kind in ("run.claimed", "slot.skipped", "slot.missed"):
-        _verdict(trail, event)
-    elif kind == "slot.held":
+        trail.enabled = {"routine.enabled": True, "routine.disabled": False}.get(kind, trail.enabled)
+        trail.alive = trail.alive and kind != "routine.deleted"
+        trail.draft = {"routine.drafted": True, "routine.activated": False}.get(kind, trail.draft)
+    elif kind == "approval.granted":
+        trail.grant = data
+        trail.draft = False
+    elif kind == "approval.denied":
+        trail.grant = None
+    elif kind == "slot.held" and "slot" in data:
         trail.held.add(data["slot"])
+    elif kind in ("slot.skipped", "slot.missed"):
+        _verdict(trail, data)
+    elif kind == "run.claimed":
+        yield from _claim(trail, event, at)
+    elif kind == "run.retrying":
+        trail.open.pop(data["run"], None)
+        trail.open[data["run"]] = data["next_attempt"]
+    elif kind == "run.ended":
+        trail.open.pop(data["run"], None)
 
 
-def _verdict(trail: _Trail, event: Event) -> None:
+def _revise(trail: _Trail, event: Event, at: datetime) -> None:
+    doc = event.data["definition"]
+    key = schedule_key(doc)
+    if event.type == "routine.created" or key != trail.key:
+        trail.close(at)
+        trail.key, trail.routine = key, build(event.subject, doc, at)
+    if event.type == "routine.created":
+        trail.enabled, trail.alive = doc.get("enabled", True), True
+    trail.mode = "before_enable" if _mode(doc) == "none" and event.data.get("untrusted") else _mode(doc)
+    trail.since = trail.since or at
+
+
+def _claim(trail: _Trail, event: Event, at: datetime) -> Iterable[Finding]:
     data = event.data
+    attempt = data.get("attempt", 1)
+    if (data["run"], attempt) in trail.seen:
+        yield Finding(event.subject, data["at"], f"the run {data['run']} was claimed twice")
+    trail.seen.add((data["run"], attempt))
+    trail.open[data["run"]] = attempt
+    if attempt == 1:
+        _verdict(trail, data)
+        yield from _authority(trail, event, at)
+
+
+def _authority(trail: _Trail, event: Event, at: datetime) -> Iterable[Finding]:
+    """A run of a routine that needs an approval must have one, for its very content; one for every run is used up."""
+    if trail.draft:
+        yield Finding(event.subject, event.data["at"], f"the run {event.data['run']} was started although the routine was a draft")
+    if trail.mode == "none":
+        return
+    grant = trail.grant
+    good = (
+        grant is not None and grant["content"] == event.data.get("content") and not (grant.get("until") and at >= from_iso(grant["until"]))
+    )
+    if not good:
+        yield Finding(event.subject, event.data["at"], f"the run {event.data['run']} was started without an approval of its content")
+    if trail.mode == "every_run":
+        trail.grant = None
+
+
+def _verdict(trail: _Trail, data: Mapping[str, Any]) -> None:
     if data.get("slot"):
         trail.single[data["slot"]] += 1
         trail.held.discard(data["slot"])
     interval = data.get("collapsed") or (data if "through" in data else None)
     if interval:
-        trail.intervals.append((from_iso(interval["after"]), from_iso(interval["through"])))
+        half = trail.intervals[bool(data.get("excluded"))]
+        half.append((from_iso(interval["after"]), from_iso(interval["through"])))
 
 
-def _gaps(name: str, trail: _Trail, until: datetime) -> list[str]:
-    found = [f"{name}: {slot} has {count} verdicts" for slot, count in trail.single.items() if count > 1]
+def _gaps(name: str, trail: _Trail, until: datetime) -> Iterable[Finding]:
+    yield from (Finding(name, slot, f"has {count} verdicts") for slot, count in trail.single.items() if count > 1)
     for routine, since, through in trail.spans:
-        for slot in routine.schedule.walk(since, through):
-            stamp = to_iso(slot)
-            answers = trail.single.get(stamp, 0) + sum(after < slot <= end for after, end in trail.intervals)
-            young = (until - routine.due(slot)).total_seconds() < _GRACE_SECONDS
-            if answers == 0 and stamp not in trail.held and not young:
-                found.append(f"{name}: {stamp} has no verdict")
-            if answers > 1:
-                found.append(f"{name}: {stamp} has {answers} verdicts")
-    return found
+        for excluded, schedule in ((False, routine.schedule), (True, routine.excluded)):
+            if schedule is not None:
+                yield from _unanswered(name, trail, schedule, excluded, (routine, since, through, until))
+
+
+def _unanswered(
+    name: str, trail: _Trail, schedule: Schedule, excluded: bool, span: tuple[Routine, datetime, datetime, datetime]
+) -> Iterable[Finding]:
+    routine, since, through, until = span
+    intervals = trail.intervals[excluded]
+    for slot in schedule.walk(since, through):
+        stamp = to_iso(slot)
+        answers = trail.single.get(stamp, 0) + sum(after < slot <= end for after, end in intervals)
+        young = (until - routine.due(slot)).total_seconds() < _GRACE_SECONDS
+        if answers == 0 and stamp not in trail.held and not young:
+            yield Finding(name, stamp, "has no verdict")
+        if answers > 1 and trail.single.get(stamp, 0) < 2:
+            yield Finding(name, stamp, f"has {answers} verdicts")

@@ -18,7 +18,7 @@ from routinectl.core.units import to_iso
 _LINE_KEYS = (
     "run", "slot", "after", "count", "verdict", "outcome", "reason", "trigger", "detail", "attempt", "nominal", "due",
     "started_at", "completed_at", "exit_code", "signal", "message", "iterations", "tokens", "cost", "cpu_seconds",
-    "max_rss", "result", "fingerprint", "revision", "commit", "mode",
+    "max_rss", "result", "fingerprint", "revision", "commit", "mode", "rule", "value", "excluded",
 )  # fmt: skip
 
 

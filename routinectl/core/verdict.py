@@ -70,6 +70,39 @@ FAILURES = frozenset({"failed", "timed_out", "interrupted", "over_budget", "deni
 _WORDS = {"ran": RAN, "skipped": SKIPPED, "missed": MISSED, "held": HELD}
 
 
+_REMEDIES = {
+    "overlap": "concurrency: {policy: queue_one} would have it wait; or a shorter run",
+    "collapsed": "misfire: {policy: catch_up} would run the missed ones too",
+    "late": "misfire: {policy: run_once} would run it late",
+    "catch_up_limit": "a larger misfire.max",
+    "cooldown": "a shorter cooldown, or routinectl run-now {id} --force",
+    "dedup": "another payload, or routinectl run-now {id} --force",
+    "quiet_hours": "other quiet_hours, misfire: {policy: run_once}, or routinectl run-now {id} --force",
+    "daily_budget": "a larger budget.per_day.runs, or the next day",
+    "fire_rate": "a larger limits.max_fires_per_hour in routinectl.yaml, or the next hour",
+    "max_runs": "a larger max_runs",
+    "paused": "routinectl resume {id}",
+    "invalid": "routinectl validate {id}",
+    "disabled": "routinectl enable {id}",
+    "disabled_here": "ROUTINECTL_ENABLED=true where serve runs",
+    "draft": "routinectl approve {id}",
+    "approval": "routinectl approve {id}, or routinectl deny {id}",
+    "denied": "routinectl approve {id} before its next slot",
+    "approval_expired": "routinectl approve {id}, or a longer approval.expires",
+    "review": "routinectl review {id} --run, or --dismiss",
+    "damaged": "routinectl review {id} --run, or --dismiss",
+    "journal_lost": "routinectl review {id} --run, or --dismiss",
+    "capacity": "a larger limits.max_concurrent_runs",
+    "pool": "a larger limits.pools",
+    "calendar": "another calendar, or on_excluded: next_day",
+}
+
+
+def remedy(reason: str, routine_id: str) -> str:
+    """Return what would have to change for another verdict, empty where nothing should."""
+    return _REMEDIES.get(reason, "").replace("{id}", routine_id)
+
+
 def words(verdict: str, reason: str) -> str:
     """Return the sentence of a reason; an unknown one (written by a newer version) is returned as it is."""
     return _WORDS.get(verdict, {}).get(reason, reason)

@@ -10,8 +10,6 @@ from routinectl.core import projection, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
-from routinectl.engine.project import unprojected
-from routinectl.errors import RoutinectlError
 from routinectl.files import lease
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session
@@ -146,50 +144,3 @@ def _from(standing: Standing, session: Session) -> datetime:
 
 def _fire(slot: datetime, due: datetime, zone: Any) -> Row:
     return {"nominal": to_iso(slot), "due": to_iso(due), "local": due.astimezone(zone).isoformat()}
-
-
-def why(session: Session, name: str, at: datetime | None) -> Row:
-    """Return the recorded verdict of the slot at an instant (the last one, without `at`), or what will decide.
-
-    Raises RoutinectlError when there is no slot at that instant.
-    """
-    standing, routine = session.standing(name), session.routine(name)
-    ledger = lines(session, name)
-    if at is None:
-        last = ledger[-1] if ledger else None
-        return {"id": name, "slot": last.get("slot") if last else None, "line": last, "next": _next(session, name)}
-    for line in reversed(ledger):
-        if _answers(line, at):
-            return {"id": name, "slot": to_iso(at), "line": line, "next": None}
-    for event in unprojected(session.world):
-        if event.subject == name and event.data.get("slot") == to_iso(at):
-            return {"id": name, "slot": to_iso(at), "line": projection.history_line(event), "open": event.type, "next": None}
-    hold = standing.holds.get(at)
-    if hold is not None:
-        return {"id": name, "slot": to_iso(at), "hold": {"reason": hold.reason, "since": to_iso(hold.since)}, "next": None}
-    going = next((run for run in standing.runs.values() if run.slot == at), None)
-    if going is not None:
-        return {"id": name, "slot": to_iso(at), "run": projection.running(standing, going.id), "next": None}
-    if routine is None or not routine.schedule.count(from_epoch(at.timestamp() - 1), at):
-        hint = _nearest(session, name, at)
-        raise RoutinectlError(f"{name} has no slot at {to_iso(at)}", hint)
-    before = standing.mark is not None and at <= standing.mark
-    return {"id": name, "slot": to_iso(at), "before": before, "next": _next(session, name)}
-
-
-def _answers(line: Row, at: datetime) -> bool:
-    stamp = to_iso(at)
-    if line.get("after"):
-        return str(line["after"]) < stamp <= str(line.get("slot"))
-    return line.get("slot") == stamp
-
-
-def _nearest(session: Session, name: str, at: datetime) -> str:
-    routine = session.routine(name)
-    slot = routine.schedule.next_after(at) if routine else None
-    return f"routinectl why {name} --at {to_iso(slot)}" if slot else f"routinectl history {name}"
-
-
-def _next(session: Session, name: str) -> Row | None:
-    routine = session.routine(name)
-    return projection.next_fire(routine, session.standing(name), session.now) if routine else None
