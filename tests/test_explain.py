@@ -176,7 +176,7 @@ def test_a_claim_without_an_end_is_told():
 
 def test_a_removed_line_is_found_and_the_command_says_so(workspace):
     workspace.define("x", FILE)
-    workspace.run("run-now", "x", "--wait")
+    workspace.run("run-now", "x", "--wait", "--force")
     assert workspace.ok("audit").out == ""
     (path,) = (workspace.root / ".routinectl/journal").glob("*.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
@@ -190,7 +190,7 @@ def test_a_removed_line_is_found_and_the_command_says_so(workspace):
 
 def test_the_audit_begins_where_dropped_segments_ended(workspace):
     workspace.define("x", FILE)
-    workspace.run("run-now", "x", "--wait")
+    workspace.run("run-now", "x", "--wait", "--force")
     layout = Layout(workspace.root)
     from routinectl.engine.world import World
 

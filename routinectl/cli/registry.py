@@ -49,6 +49,7 @@ COMMANDS = (
     Command("history", "Show the ledger: why each slot ran or did not.", LOOK, True),
     Command("logs", "Show what a run printed.", LOOK, True),
     Command("why", "Say why a slot ran or did not.", LOOK, True),
+    Command("simulate", "Play definitions forward: what would run, and what would not.", LOOK, True),
     Command("audit", "Check that every slot has one verdict and every claim an end.", LOOK, True),
     Command("events", "Show the journal.", LOOK),
     Command("env", "Show the environment a routine runs in.", LOOK, True),

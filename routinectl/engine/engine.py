@@ -18,19 +18,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision, gates, retry
+from routinectl.core import decision, gates, record, retry
 from routinectl.core.admit import admit
 from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
+from routinectl.core.record import facts_of
 from routinectl.core.routine import Routine
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
-from routinectl.engine import launch, record
+from routinectl.engine import launch
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
-from routinectl.engine.record import facts_of
 from routinectl.engine.revise import Revisions
 from routinectl.engine.world import World
 from routinectl.files import lease, run_logs

@@ -14,11 +14,11 @@ from typing import Any
 
 from routinectl.core import decision
 from routinectl.core.event import Event
+from routinectl.core.record import event_of
 from routinectl.core.routine import build, schedule_key
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Standing
 from routinectl.core.units import to_iso
-from routinectl.engine.record import event_of
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError
 from routinectl.files import definitions, projections

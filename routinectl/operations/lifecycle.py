@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from routinectl import clock
 from routinectl.core import decision
 from routinectl.core.event import Event
+from routinectl.core.record import event_of
 from routinectl.core.units import to_iso
-from routinectl.engine.record import event_of
 from routinectl.errors import BusyError, UsageError
 from routinectl.files import atomic, editing
 from routinectl.operations import runs, write

@@ -57,6 +57,9 @@ def command(
         run_id = runs.request(session, name, by=context.me(), force=force, payload=given)
         if not (wait or follow):
             return _announce(session, name, run_id, as_json=as_json)
+        waiting = session.standing(name).requests.get(run_id)
+        if waiting is not None and waiting.hold:
+            output.say(f"{run_id} waits: {words('held', waiting.hold)}")
         printed = _Printer(session, name, run_id, on=follow)
         try:
             maximum = parse_duration(limit) if limit else None

@@ -1,0 +1,91 @@
+"""Playing definitions forward gives what serve would do: the same decisions, in an assumed world."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from routinectl.core import simulate
+from routinectl.core.simulate import Assumed, Outage
+
+START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
+DAILY = {"name": "x", "timezone": "UTC", "triggers": [{"daily": "09:00"}], "action": {"command": ["true"]}}
+HOURLY = {**DAILY, "triggers": [{"cron": "0 * * * *"}]}
+
+
+def day(number: int, hour: int = 0) -> datetime:
+    return START + timedelta(days=number, hours=hour)
+
+
+PLAYS = [
+    # name, definition, runtime in seconds, outages, counts
+    ("every day of a week", DAILY, 60, [], {"ran": 7}),
+    ("a day down costs one, run late", DAILY, 60, [(day(1), day(2))], {"ran": 7}),
+    ("three days down collapse into one", DAILY, 60, [(day(1), day(4))], {"ran": 5, "missed": 2}),
+    ("skip lets them pass", {**DAILY, "misfire": {"policy": "skip"}}, 60, [(day(1), day(4))], {"ran": 4, "missed": 3}),
+    ("catch_up makes up for two", {**DAILY, "misfire": {"policy": "catch_up", "max": 2, "window": "10d"}}, 60, [(day(1), day(4))], {"ran": 6, "missed": 1}),
+    ("older than the window waits for review", {**DAILY, "misfire": {"window": "1h"}}, 60, [(day(1), day(2, 8)), (day(6), day(6, 20))],
+     {"ran": 5, "held": 1, "missed": 1}),
+    ("runs that take longer than the interval", HOURLY, 5400, [], {"ran": 84, "skipped": 84}),
+    ("quiet hours", {**DAILY, "quiet_hours": {"start": "08:00", "end": "10:00"}}, 60, [], {"ran": 7}),
+    ("max_runs", {**DAILY, "max_runs": 3}, 60, [], {"ran": 3, "skipped": 4}),
+    ("weekends off", {**DAILY, "calendar": {"exclude": [{"weekends": True}]}}, 60, [], {"ran": 5, "skipped": 2}),
+    ("weekends moved to Monday meet its slot", {**DAILY, "calendar": {"exclude": [{"weekends": True}], "on_excluded": "next_day"}}, 60, [],
+     {"ran": 5, "missed": 1, "held": 1}),
+    ("nobody approves", {**DAILY, "approval": "every_run"}, 60, [], {"missed": 6, "held": 1}),
+    ("disabled", {**DAILY, "enabled": False}, 60, [], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("doc", "runtime", "outages", "expected"), [pytest.param(*row[1:], id=row[0]) for row in PLAYS])
+def test_a_week(doc, runtime, outages, expected):
+    assumed = Assumed(START, day(7), {}, tuple(Outage(*item) for item in outages), runtime)
+
+    assert simulate.counts(simulate.play("x", doc, assumed)) == {"ran": 0, "skipped": 0, "missed": 0, "held": 0, **expected}
+
+
+def test_a_plain_routine_is_played_as_one_that_is_not():
+    assumed = Assumed(START, day(30), {}, (Outage(day(3, 5), day(9, 2)), Outage(day(12), day(12, 1))), 60)
+    plain = simulate.play("x", HOURLY, assumed)
+    step_by_step = simulate.play("x", {**HOURLY, "cooldown": "1s"}, assumed)
+
+    assert [(mark.slot, mark.verdict, mark.count) for mark in plain] == [(mark.slot, mark.verdict, mark.count) for mark in step_by_step]
+
+
+def test_what_meets_is_counted():
+    assumed = Assumed(START, day(1), {"a": 3600.0, "b": 60.0}, ())
+    marks = {name: simulate.play(name, DAILY, assumed) for name in ("a", "b")}
+
+    assert simulate.peak(marks, assumed) == (2, day(0, 9))
+    assert simulate.collisions(marks) == [(day(0, 9), ["a", "b"])]
+
+
+def test_the_command_draws_a_night_in_which_the_clock_goes_back_and_serve_is_down(workspace):
+    workspace.define("night", "timezone: Europe/Berlin\ntriggers: [{cron: '30 2 * * *'}]\naction: {command: ['true']}\n")
+    span = ["--from", "2026-10-24", "--to", "2026-10-27"]
+    found = workspace.ok("simulate", *span, "--outage", "2026-10-25T00:00..2026-10-25T09:00", "--json").data
+    assert found["routines"]["night"] == {"ran": 3, "skipped": 0, "missed": 0, "held": 0, "reasons": {"ran: on_time": 2, "ran: late": 1}}
+
+    drawn = workspace.ok("simulate", *span, "--outage", "2026-10-25T00:00..2026-10-25T09:00")
+    rows = {line.split()[0]: line for line in drawn.out.splitlines() if line.strip()}
+    assert "░" in rows["down"]
+    assert rows["night"].count("●") in (0, 3)
+    assert "take 1m" in drawn.err
+    assert workspace.events("run.claimed") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--assume", "luck=good"], "is no assumption"),
+        (["--outage", "2026-10-25"], "is no span of time"),
+        (["--outage", "2026-10-25..2026-10-24"], "ends before it begins"),
+        (["--clock-jump", "2026-10-25"], "is no jump"),
+        (["--from", "2026-10-25", "--to", "2026-10-24"], "not after"),
+    ],
+)
+def test_a_wrong_option_is_said(workspace, options, said):
+    result = workspace.run("simulate", *options)
+
+    assert (result.code, said in result.err) == (2, True)
