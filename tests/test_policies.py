@@ -300,3 +300,39 @@ class TestCalendars:
         (path.parent / "days.ics").write_text("BEGIN:VCALENDAR\nnonsense\n")
 
         assert "no calendar that can be read" in workspace.run("validate").out + workspace.run("validate").err
+
+
+class TestAgain:
+    def test_a_backfill_makes_up_for_each_slot_once_and_never_for_one_that_ran(self, workspace):
+        workspace.define("report", "triggers: [{daily: '00:00'}]\naction: {command: 'echo $ROUTINE_SLOT >> ../../slots'}\n")
+        span = ["--from", "2026-11-01", "--to", "2026-11-04T12:00"]
+        assert len(workspace.ok("backfill", "report", *span, "--dry-run", "--json").data["slots"]) == 4
+        with workspace.serving() as serving:
+            workspace.ok("backfill", "report", *span, "--limit", "3")
+            serving.wait_for("succeeded", 3)
+            assert workspace.ok("backfill", "report", *span, "--json").data["slots"] == ["2026-11-04T00:00:00Z"]
+            serving.wait_for("succeeded", 4)
+            assert workspace.ok("backfill", "report", *span, "--json").data["slots"] == []
+        assert (workspace.root / "slots").read_text().split() == [f"2026-11-0{day}T00:00:00Z" for day in (1, 2, 3, 4)]
+        assert {line["mode"] for line in workspace.ok("history", "report", "--json").data} == {"backfill"}
+        assert workspace.run("audit").code == 0
+        assert workspace.run("backfill", "report", "--from", "2999-01-01").code == 2
+
+    def test_a_replay_has_the_payload_of_the_run(self, workspace):
+        by_hand(workspace, "x", "'cat $ROUTINE_PAYLOAD'")
+        first = workspace.run("run-now", "x", "--wait", "--payload", '{"day": 7}', "--json").data["run"]
+        again = workspace.ok("replay", first, "--json").data["run"]
+        until(lambda: any(line["run"] == again for line in workspace.ok("history", "x", "--json").data))
+
+        assert '"day": 7' in workspace.ok("logs", "x", again).out
+        line = workspace.ok("history", "x", "--json").data[-1]
+        assert (line["mode"], line["outcome"]) == ("replay", "succeeded")
+        assert workspace.run("replay", "nothing").code == 3
+
+    def test_a_test_run_counts_for_nothing(self, workspace):
+        by_hand(workspace, "bad", "'echo oh; exit 5'", "pause_after_failures: 1\n")
+        tried = workspace.run("test-run", "bad")
+
+        assert (tried.code, "oh" in tried.out) == (5, True)
+        shown = workspace.ok("show", "bad", "--json").data
+        assert (shown["run_count"], shown["consecutive_failures"], shown["status"]) == (0, 0, "active")

@@ -130,6 +130,8 @@ def _concurrency(asking: Asking) -> Refusal | None:
     if going < asking.routine.parallel:
         return None
     policy = asking.routine.concurrency
+    if asking.request is not None and asking.request.mode == "backfill":
+        policy = "queue_one"  # made up for one after another, in order
     runs = {"rule": "concurrency.policy", "value": policy, "running": next(iter(asking.standing.runs), "")}
     if policy == "forbid":
         return Refusal("overlap", facts=runs)

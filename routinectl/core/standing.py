@@ -19,6 +19,7 @@ from routinectl.core.routine import schedule_key
 from routinectl.core.units import from_iso, to_iso
 from routinectl.core.verdict import FAILURES
 
+APART = ("test", "replay")  # modes of runs that say nothing about the routine's own work
 RELEASED = "released"  # a hold that a person let go after review: it starts like one that waited for a place
 
 
@@ -43,7 +44,8 @@ class Request:
     payload: Mapping[str, Any] | None = None
     hold: str = ""
     until: datetime | None = None
-    mode: str = "normal"
+    mode: str = "normal"  # normal, test, replay, backfill
+    slot: datetime | None = None  # the past slot that a backfill makes up for
 
 
 @dataclass(slots=True)
@@ -260,7 +262,7 @@ def _requested(standing: Standing, event: Event) -> None:
     data = event.data
     standing.requests[data["request"]] = Request(
         data["request"], _at(event), data.get("by", ""), bool(data.get("force")), data.get("payload"),
-        mode=data.get("mode", "normal"))  # fmt: skip
+        mode=data.get("mode", "normal"), slot=from_iso(data["for_slot"]) if data.get("for_slot") else None)  # fmt: skip
 
 
 def _claimed(standing: Standing, event: Event) -> None:
@@ -279,9 +281,11 @@ def _claimed(standing: Standing, event: Event) -> None:
         data["run"], slot, request, data["lease"], at, from_iso(data["due"]), data["reason"], data.get("trigger", ""),
         data["timeout"], data["kill_grace"], boot=data.get("boot", ""), payload=data.get("payload"),
         facts={key: data[key] for key in _CLAIM_FACTS if data.get(key)})  # fmt: skip
+    standing.last_run = data["run"]
+    if data.get("mode") in APART:
+        return
     standing.run_count += 1
     standing.last_start = at
-    standing.last_run = data["run"]
     _count(standing, event)
     if standing.approval is not None and standing.approval.get("mode") == "every_run":
         standing.approval = None  # it was good for this one run
@@ -338,8 +342,8 @@ def _ended(standing: Standing, event: Event) -> None:
         return
     standing.last_run, standing.last_outcome = data["run"], data["outcome"]
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
-    if data.get("mode", "normal") in ("test", "replay"):
-        return  # it says nothing about the routine's own work
+    if data.get("mode") in APART:
+        return
     if data["outcome"] in ("succeeded", "quiet"):
         standing.last_good, standing.last_good_at = data["run"], _at(event)
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0
@@ -446,7 +450,7 @@ def from_plain(plain: Mapping[str, Any]) -> Standing:
             values[name] = from_iso(values[name])
     values["position"] = tuple(values.get("position", ("", "")))
     values["holds"] = {hold.slot: hold for hold in _members(Hold, values.get("holds", ()), "slot", "since", "until")}
-    values["requests"] = {item.id: item for item in _members(Request, values.get("requests", ()), "at", "until")}
+    values["requests"] = {item.id: item for item in _members(Request, values.get("requests", ()), "at", "until", "slot")}
     runs = _members(Run, values.get("runs", ()), "slot", "claimed_at", "due", "started_at", "retry_at")
     values["runs"] = {run.id: run for run in runs}
     return Standing(**values)

@@ -19,7 +19,7 @@ from typing import Any
 
 from routinectl.core.decision import Start
 from routinectl.core.routine import Action, Routine
-from routinectl.core.standing import run_of
+from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
@@ -179,7 +179,7 @@ def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Sta
         **prepared.env,
         "ROUTINE_RUN_ID": run_of(key),
         "ROUTINE_ATTEMPT": str(start.retry.attempt if start.retry else 1),
-        "ROUTINE_SLOT": to_iso(start.slot or start.due),
+        "ROUTINE_SLOT": to_iso((asked.slot if isinstance(asked, Request) else None) or start.slot or start.due),
         "ROUTINE_TRIGGER": "manual" if asked else "schedule",
         "ROUTINE_RESULT": f"{layout.run(routine.id, key)}/result",
         "ROUTINE_DEADLINE": to_iso(deadline),

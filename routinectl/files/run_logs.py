@@ -40,6 +40,14 @@ def write_payload(folder: Path, payload: Any) -> Path:
     return path
 
 
+def payload(folder: Path) -> Any:
+    """Return the input that a run was given, None when it had none (or its folder is gone)."""
+    try:
+        return json.loads((folder / "payload.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def has_started(layout: Layout, routine_id: str, run_id: str) -> bool:
     """Say whether the keeper ever began to start this run: it makes `out` first, and never twice."""
     folder = layout.run(routine_id, run_id)

@@ -34,26 +34,40 @@ def record(session: Session, make: Callable[[], Sequence[Event]]) -> list[Event]
     return events
 
 
-def request(session: Session, routine_id: str, *, by: str, force: bool = False, payload: Mapping[str, Any] | None = None) -> str:
+def request(
+    session: Session, routine_id: str, *, by: str, force: bool = False, payload: Mapping[str, Any] | None = None, mode: str = "normal"
+) -> str:
     """Ask for a run now and return its id; the request is durable, and a serve (or `attend`) answers it.
 
     Raises DefinitionError when the routine has never been good.
     """
-    if session.routine(routine_id) is None:
-        problems = (session.standing(routine_id).invalid or {}).get("problems", [])
-        what = problems[0]["message"] if problems else "it cannot be read"
-        raise DefinitionError(f"{routine_id} has no good definition to run: {what}", f"routinectl validate {routine_id}")
+    require_good(session, routine_id)
     run_id = f"{session.now:%Y%m%dT%H%M%SZ}-r{binascii.hexlify(os.urandom(3)).decode()}"
     data: dict[str, Any] = {"at": to_iso(session.now), "request": run_id, "by": by}
     if force:
         data["force"] = True
     if payload is not None:
         data["payload"] = dict(payload)
-    session.append(Event("run.requested", routine_id, data))
+    if mode != "normal":
+        data["mode"] = mode
+    ask(session, routine_id, [data])
+    return run_id
+
+
+def ask(session: Session, routine_id: str, requests: Sequence[Mapping[str, Any]]) -> None:
+    """Record requests, and answer them here where no serve lives."""
+    session.append(*(Event("run.requested", routine_id, data) for data in requests))
     if not session.serve_lives:
         session.world.dirty.intersection_update({routine_id})
         session.engine.settle([routine_id], session.now)
-    return run_id
+
+
+def require_good(session: Session, routine_id: str) -> None:
+    """Raise DefinitionError when a routine has never been good."""
+    if session.routine(routine_id) is None:
+        problems = (session.standing(routine_id).invalid or {}).get("problems", [])
+        what = problems[0]["message"] if problems else "it cannot be read"
+        raise DefinitionError(f"{routine_id} has no good definition to run: {what}", f"routinectl validate {routine_id}")
 
 
 def wait(session: Session, routine_id: str, run_id: str, *, limit: timedelta | None = None,

@@ -26,6 +26,27 @@ def commit(root: Path, path: Path, message: str) -> str:
     return "" if done.returncode == 0 else (done.stderr or done.stdout or added.stderr).strip()
 
 
+def files_at(root: Path, revision: str, paths: tuple[str, ...]) -> dict[str, bytes] | None:
+    """Return the files below some paths as a revision has them, by path from `root`; None where git knows no such revision."""
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if found.returncode:
+        return None
+    listed = _git(root, "ls-tree", "-r", "-z", found.stdout.strip(), "--", *paths).stdout.split("\0")
+    blobs = [(meta.split()[2], path) for meta, _, path in (item.partition("\t") for item in listed) if meta]
+    done = subprocess.run(["git", *_SAFE, "cat-file", "--batch"], cwd=root, env=_environment(), capture_output=True, check=False,
+                          input="".join(f"{name}\n" for name, _ in blobs).encode())  # fmt: skip
+    files: dict[str, bytes] = {}
+    rest = done.stdout
+    for _, path in blobs:
+        head, _, rest = rest.partition(b"\n")
+        size = int(head.rsplit(b" ", 1)[1])
+        files[path], rest = rest[:size], rest[size + 1 :]
+    return files
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {"LC_ALL": "C.UTF-8"}
+
+
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {"LC_ALL": "C.UTF-8"}
-    return subprocess.run(["git", *_SAFE, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(["git", *_SAFE, *arguments], cwd=folder, env=_environment(), capture_output=True, text=True, check=False)

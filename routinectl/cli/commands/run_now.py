@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from routinectl.core.units import parse_duration
 from routinectl.core.verdict import words
 from routinectl.errors import UsageError
 from routinectl.files import run_logs
+from routinectl.files.layout import Layout
 from routinectl.operations import runs
 from routinectl.operations.session import Session
 
@@ -47,27 +49,49 @@ def command(
     """
     if exit_code not in ("job", "own"):
         raise UsageError(f"--exit-code is job or own, not '{exit_code}'", "--exit-code own")
-    with Session(context.layout()) as session:
-        name = session.id_of(routine)
-        given = _payload(payload)
+    asked = Asked(routine, wait, follow, force, payload, limit, exit_code == "own", as_json)
+    if dry_run:
+        with Session(context.layout()) as session:
+            output.say(f"Dry run: would run {session.id_of(routine)}")
+        return 0
+    return run(context.layout(), asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks for: which routine, whether to wait and to show its output, with which input and limit."""
+
+    routine: str
+    wait: bool = False
+    follow: bool = False
+    force: bool = False
+    payload: str | None = None
+    limit: str | None = None
+    own: bool = False
+    as_json: bool = False
+    mode: str = "normal"
+
+
+def run(layout: Layout, asked: Asked) -> int:
+    """Ask for a run, wait for it if that is wanted, and return the exit code of the command."""
+    try:
+        maximum = parse_duration(asked.limit) if asked.limit else None
+    except ValueError as error:
+        raise UsageError(str(error), "--for 10m") from None
+    with Session(layout) as session:
+        name = session.id_of(asked.routine)
+        given = _payload(asked.payload)
         _warn(session, name)
-        if dry_run:
-            output.say(f"Dry run: would run {name}")
-            return 0
-        run_id = runs.request(session, name, by=context.me(), force=force, payload=given)
-        if not (wait or follow):
-            return _announce(session, name, run_id, as_json=as_json)
+        run_id = runs.request(session, name, by=context.me(), force=asked.force, payload=given, mode=asked.mode)
+        if not (asked.wait or asked.follow):
+            return _announce(session, name, run_id, as_json=asked.as_json)
         waiting = session.standing(name).requests.get(run_id)
         if waiting is not None and waiting.hold:
             output.say(f"{run_id} waits: {words('held', waiting.hold)}")
-        printed = _Printer(session, name, run_id, on=follow)
-        try:
-            maximum = parse_duration(limit) if limit else None
-        except ValueError as error:
-            raise UsageError(str(error), "--for 10m") from None
-        asked = runs.wait(session, name, run_id, limit=maximum, on_turn=printed.turn)
+        printed = _Printer(session, name, run_id, on=asked.follow)
+        found = runs.wait(session, name, run_id, limit=maximum, on_turn=printed.turn)
         printed.turn()
-        return _finish(session, name, asked, as_json=as_json, own=exit_code == "own")
+        return _finish(session, name, found, as_json=asked.as_json, own=asked.own)
 
 
 def _announce(session: Session, name: str, run_id: str, *, as_json: bool) -> int:
