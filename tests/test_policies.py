@@ -336,3 +336,67 @@ class TestAgain:
         assert (tried.code, "oh" in tried.out) == (5, True)
         shown = workspace.ok("show", "bad", "--json").data
         assert (shown["run_count"], shown["consecutive_failures"], shown["status"]) == (0, 0, "active")
+
+
+class TestTemplates:
+    def test_a_template_becomes_a_routine_that_is_disabled_for_review(self, workspace):
+        listed = workspace.ok("templates", "list", "--json").data
+        assert len(listed) >= 8
+        assert all(row["description"] for row in listed)
+        workspace.ok(
+            "add",
+            "Repository copy",
+            "--template",
+            "backup-git",
+            "--set",
+            "REPOSITORY=/srv/app.git",
+            "--set",
+            "timeout=5m",
+            "--daily",
+            "04:00",
+        )
+
+        doc = workspace.ok("show", "repository-copy", "--json").data["definition"]
+        assert (doc["enabled"], doc["timeout"], doc["triggers"]) == (False, "5m", [{"daily": "04:00"}])
+        assert doc["action"]["env"]["REPOSITORY"] == "/srv/app.git"
+        assert (workspace.root / "routines/repository-copy/backup.sh").stat().st_mode & 0o100
+        assert "# read from the routine's folder" in (workspace.root / "routines/repository-copy/ROUTINE.yaml").read_text()
+
+    def test_every_template_can_be_made_and_shown(self, workspace):
+        for row in workspace.ok("templates", "list", "--json").data:
+            workspace.ok("add", "--template", row["template"])
+            assert "action:" in workspace.ok("templates", "show", row["template"]).out
+        assert workspace.ok("validate").code == 0
+
+    def test_the_workspace_has_its_own(self, workspace):
+        folder = workspace.root / "templates/mine"
+        folder.mkdir(parents=True)
+        (folder / "ROUTINE.yaml").write_text("name: Mine\ndescription: ours\naction: {command: ['true'], env: {A: b}}\n")
+        workspace.ok("add", "--template", "mine", "--set", "A=c")
+
+        assert workspace.ok("show", "mine", "--json").data["definition"]["action"]["env"] == {"A": "c"}
+
+    def test_what_cannot_be_is_said_and_nothing_is_left(self, workspace):
+        assert workspace.run("add", "--template", "nothing").code == 3
+        assert workspace.run("add", "--template", "backup-git", "--set", "nonsense=1").code == 78
+        assert list((workspace.root / "routines").iterdir()) == []
+
+
+def test_policies_by_option(workspace):
+    workspace.ok("add", "A", "--daily", "09:00", "--quiet-hours", "night", "--ask-first", "--", "true")
+    doc = workspace.ok("show", "a", "--json").data["definition"]
+
+    assert (doc["quiet_hours"], doc["approval"]) == ({"start": "22:00", "end": "07:00"}, "before_first_run")
+    assert workspace.run("add", "B", "--daily", "09:00", "--quiet-hours", "late", "--", "true").code == 2
+    assert workspace.run("add", "B", "--daily", "09:00", "--approval", "often", "--", "true").code == 78
+
+
+def test_status_names_what_needs_a_person_with_the_command(workspace):
+    by_hand(workspace, "ask", "'true'", "approval: every_run\n")
+    workspace.define("bad", "nonsense: 1\n")
+    workspace.run("run-now", "ask")
+
+    assert {item["kind"]: item["command"] for item in workspace.ok("status", "--json").data["health"]} == {
+        "approval": "routinectl approvals", "broken": "routinectl validate",
+    }  # fmt: skip
+    assert "1 routines wait for an approval: routinectl approvals" in workspace.ok("status").out

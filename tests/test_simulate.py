@@ -89,3 +89,44 @@ def test_a_wrong_option_is_said(workspace, options, said):
     result = workspace.run("simulate", *options)
 
     assert (result.code, said in result.err) == (2, True)
+
+
+CASE = """\
+name: a week with a free Friday
+from: "2026-12-21"
+to: "2026-12-28"
+outages: ["2026-12-22T08:00..2026-12-22T10:00"]
+expect:
+  ran: 6
+  skipped: 1
+  slots: {"2026-12-22T09:00": "ran: late", "2026-12-25T09:00": "skipped: calendar", "2026-12-26T09:00": ran}
+"""
+FREE = "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\ncalendar: {exclude: [{dates: ['2026-12-25']}]}\n"
+
+
+def test_cases_test_a_definition(workspace):
+    folder = workspace.define("x", FREE).parent / "cases"
+    folder.mkdir()
+    (folder / "week.yaml").write_text(CASE)
+    assert workspace.ok("test").err.strip() == "1 cases, 0 failed"
+
+    (folder / "wrong.yaml").write_text(CASE.replace("ran: 6", "ran: 7").replace("skipped: calendar", "ran"))
+    found = workspace.run("test", "x")
+    assert found.code == 1
+    assert "ran: expected 7, found 6" in found.out
+    assert "2026-12-25T09:00:00Z: expected ran, found skipped: calendar" in found.out
+    assert "2 cases, 1 failed" in found.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[]", "a case has from, to and expect"), (CASE.replace("outages", "outtages"), "unknown key 'outtages'"),
+     (CASE.replace('"2026-12-28"', "soon"), "soon"), ("a: [", "not YAML")],
+)  # fmt: skip
+def test_a_case_that_is_none_is_said(workspace, text, said):
+    folder = workspace.define("x", FREE).parent / "cases"
+    folder.mkdir()
+    (folder / "bad.yaml").write_text(text)
+
+    found = workspace.run("test")
+    assert (found.code, said in found.out) == (1, True), found.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from routinectl.core.quiet_hours import NIGHT
 from routinectl.errors import UsageError
 
 
@@ -18,6 +19,23 @@ def trigger_options(
     triggers += [_weekly(text) for text in weekly or ()]
     triggers += [{"at": text} for text in at or ()]
     return triggers + [{"schedule": text} for text in schedule or ()]
+
+
+def policy_options(quiet: str | None, approval: str | None, *, ask_first: bool) -> dict[str, Any]:
+    """Return the policies that were asked for by `--quiet-hours`, `--approval` and `--ask-first`. Raises UsageError."""
+    found: dict[str, Any] = {}
+    if quiet == "night":
+        found["quiet_hours"] = dict(NIGHT)
+    elif quiet:
+        start, dash, end = quiet.partition("-")
+        if not dash:
+            raise UsageError(f"'{quiet}' is no window of time", "--quiet-hours 22:00-07:00, or --quiet-hours night")
+        found["quiet_hours"] = {"start": start.strip(), "end": end.strip()}
+    if approval and ask_first:
+        raise UsageError("--approval and --ask-first exclude each other", "--ask-first")
+    if approval or ask_first:
+        found["approval"] = approval or "before_first_run"
+    return found
 
 
 def _weekly(text: str) -> dict[str, Any]:

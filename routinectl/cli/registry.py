@@ -29,6 +29,8 @@ COMMANDS = (
     Command("disable", "Keep a routine from firing (enabled: false).", DEFINE, True),
     Command("validate", "Check definitions; for pre-commit and CI.", DEFINE, True),
     Command("lint", "Name what is legal but suspicious.", DEFINE, True),
+    Command("test", "Test definitions by their cases.", DEFINE, True),
+    Command("templates", "List presets, or show one; add --template makes a routine.", DEFINE),
     Command("preview", "Say when a schedule fires.", DEFINE, True),
     Command("schema", "Print the schema of definitions, or of one key.", DEFINE),
     Command("import", "Take routines over from a crontab, a bundle or another system.", DEFINE),

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import projection, upcoming
+from routinectl.core import decision, projection, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -16,6 +16,7 @@ from routinectl.operations.session import Session
 
 Row = dict[str, Any]
 _BACKWARDS = 5.0
+_LATE_SECONDS = 5.0
 
 
 def rows(session: Session, *, only: str | None = None) -> list[Row]:
@@ -90,7 +91,31 @@ def status(session: Session) -> Row:
                  for row in sorted((row for row in found if row["last_run_at"]), key=lambda row: str(row["last_run_at"]))[-5:]],
         "clock": {"suspect": _ahead(session) > _BACKWARDS, "journal_ahead_seconds": max(round(_ahead(session)), 0)},
         "max_concurrent_runs": session.settings.max_concurrent_runs,
+        "health": health(session),
     }  # fmt: skip
+
+
+def health(session: Session) -> list[Row]:
+    """Return what needs a person or time, each with how many and the command that mends it."""
+    standings = [session.standing(name) for name in _thawed(session)]
+    holds = [hold for standing in standings for hold in standing.holds.values()]
+    late = [name for name, wake in session.world.wakes.items() if wake < session.now.timestamp() - _LATE_SECONDS]
+    found = (
+        ("late", "slots are due and not decided", len(late), "routinectl serve" if not session.serve_lives else "routinectl doctor"),
+        ("review", "slots or requests wait for review", sum(hold.reason in decision.REVIEWS for hold in holds)
+         + sum(request.hold in decision.REVIEWS for standing in standings for request in standing.requests.values()), "routinectl review"),
+        ("approval", "routines wait for an approval", sum(_waits(standing) for standing in standings), "routinectl approvals"),
+        ("backlog", "slots wait for a place", sum(hold.reason in ("capacity", "pool") for hold in holds), "limits in routinectl.yaml"),
+        ("overdue", "routines are overdue", sum(bool(standing.overdue) for standing in standings), "routinectl list"),
+        ("broken", "definitions are broken", sum(standing.invalid is not None and not standing.deleted for standing in standings),
+         "routinectl validate"),
+    )  # fmt: skip
+    return [{"kind": kind, "what": what, "count": count, "command": command} for kind, what, count, command in found if count]
+
+
+def _waits(standing: Standing) -> bool:
+    asked = standing.approval
+    return standing.draft is not None or (asked is not None and asked["state"] == "requested")
 
 
 def _ahead(session: Session) -> float:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import ask, context, output, said
-from routinectl.cli.doc_options import trigger_options
+from routinectl.cli.doc_options import policy_options, trigger_options
 from routinectl.core import document
 from routinectl.core.units import to_iso
 from routinectl.errors import UsageError
-from routinectl.operations import write
+from routinectl.operations import templates, write
 from routinectl.operations.session import Session
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ routinectl add "Disk check" --every 15m --timeout 1m --shell 'df -h / | tail -1'
 routinectl add Report --schedule "every weekday at 9am" --python report:main
 routinectl add Standup --weekly "mon,wed 18:30" --timezone Europe/Berlin -- ./standup
 routinectl add --from backup.yaml --replace
+routinectl add --template backup-git --set REPOSITORY=/srv/app.git --set TARGET=/var/backups
 """
 
 
@@ -46,6 +47,10 @@ def command(
     jitter: Annotated[str | None, typer.Option(help="A stable delay below this, to spread load.")] = None,
     misfire: Annotated[str | None, typer.Option(help="Missed slots: skip, run_once or catch_up.")] = None,
     allow: Annotated[int | None, typer.Option(help="Let so many runs of it overlap.")] = None,
+    quiet_hours: Annotated[str | None, typer.Option(help="Nothing starts then: 22:00-07:00, or night.")] = None,
+    approval: Annotated[str | None, typer.Option(help="Ask a person: before_enable, before_first_run or every_run.")] = None,
+    ask_first: Annotated[bool, typer.Option("--ask-first", help="The same as --approval before_first_run.")] = False,
+    template: Annotated[str | None, typer.Option(help="Make it of a template, disabled for review; see templates list.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be given again.")] = None,
     secret: Annotated[list[str] | None, typer.Option(help="NAME=env:VAR or NAME=file:PATH.")] = None,
     workdir: Annotated[str | None, typer.Option(help="Where it runs; else the routine's folder.")] = None,
@@ -67,6 +72,15 @@ def command(
             cron, every, daily, weekly, at, schedule, anchor=None if replace else to_iso(session.now.replace(microsecond=0))
         )
         doc: dict[str, Any] = {}
+        if template is not None:
+            doc = {key: value for key, value in (("name", name), ("description", description), ("timezone", timezone)) if value}
+            doc |= ({"triggers": triggers} if triggers else {}) | policy_options(quiet_hours, approval, ask_first=ask_first)
+            new_id = routine_id or write.id_from(name or template)
+            made = templates.install(
+                session, template, new_id, dict(_pair(item, "--set KEEP=7") for item in setting or ()), doc, dry_run=dry_run
+            )
+            said.written(made, session.now, dry_run=dry_run, as_json=as_json)
+            return
         if source is not None:
             doc = _read(source)
             name = name or str(doc.get("name") or source.parent.name or source.stem)
@@ -80,6 +94,7 @@ def command(
         doc |= {"triggers": triggers} if triggers else {}
         doc |= {"misfire": {"policy": misfire}} if misfire else {}
         doc |= {"concurrency": {"policy": "allow", "max": allow}} if allow is not None else {}
+        doc |= policy_options(quiet_hours, approval, ask_first=ask_first)
         doc |= {"enabled": False} if disabled else {}
         _action(doc, program, shell, python, env, secret, workdir)
         for text in setting or ():

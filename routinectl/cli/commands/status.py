@@ -54,6 +54,9 @@ def _people(found: dict[str, Any], session: Session) -> None:
             output.paint(f"clock suspect: the journal is {ahead}s ahead of it; a start decides nothing until it returns", "yellow")
         )
         output.write("Hint: routinectl doctor --accept-clock")
+    for item in found["health"]:
+        what = f"{item['count']} {item['what']}"
+        output.write(f"{output.paint(what, 'yellow')}: {item['command']}")
     if found["running"]:
         output.write("\nRunning")
         _running(found["running"], session)
@@ -79,5 +82,12 @@ def _people(found: dict[str, Any], session: Session) -> None:
 def _running(rows: list[dict[str, Any]], session: Session) -> None:
     zone = session.settings.timezone
     output.table(
-        ([row["id"], row["run"], output.instant(row["since"], zone, session.now), output.instant(row["until"], zone, session.now)]
-         for row in rows), ["ID", "RUN", "SINCE", "STOPPED AT THE LATEST"])  # fmt: skip
+        ([row["id"], row["run"], output.instant(row["since"], zone, session.now), _until(row, zone, session)] for row in rows),
+        ["ID", "RUN", "SINCE", "STOPPED AT THE LATEST"],
+    )
+
+
+def _until(row: dict[str, Any], zone: str, session: Session) -> str:
+    if row.get("retry_at"):
+        return f"attempt {row['attempt']} starts {output.instant(row['retry_at'], zone, session.now)}"
+    return output.instant(row["until"], zone, session.now)
