@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -400,3 +401,32 @@ def test_status_names_what_needs_a_person_with_the_command(workspace):
         "approval": "routinectl approvals", "broken": "routinectl validate",
     }  # fmt: skip
     assert "1 routines wait for an approval: routinectl approvals" in workspace.ok("status").out
+
+
+def test_maintenance_is_done_beside_the_loop_and_told(workspace, monkeypatch):
+    from routinectl.core.settings import Maintenance
+    from routinectl.engine import maintain
+    from routinectl.files.layout import Layout
+
+    by_hand(workspace, "x", "'head -c 9000 /dev/zero > $ROUTINE_MEMORY/m'")
+    workspace.configure("maintenance: {memory: 4KiB, audit: daily}")
+    workspace.run("run-now", "x", "--wait")
+    monkeypatch.setattr(maintain, "_FIRST", 0.0)
+    maintainer = maintain.Maintainer(Layout(workspace.root))
+    wanted = Maintenance(memory=4096)
+
+    maintainer.consider(wanted, 1.0)
+    assert maintainer.helper is None, "something is due soon"
+    maintainer.consider(wanted, 60.0)
+    event = until(lambda: maintainer.finish(datetime.now(UTC)))
+    assert (event.type, event.data["audit"], event.data["retention"], list(event.data["memory"])) == ("maintenance.done", [], 0, ["x"])
+    maintainer.consider(wanted, 60.0)
+    assert maintainer.helper is None, "once a day"
+
+
+def test_two_routines_of_one_name_and_owner_are_refused_by_name(workspace):
+    workspace.ok("add", "Backup", "--manual", "--", "true")
+    again = workspace.run("add", "Backup", "--id", "other", "--manual", "--", "true")
+
+    assert (again.code, "named 'Backup' already: backup" in again.err) == (2, True)
+    assert workspace.run("add", "Events", "--manual", "--", "true").code == 2

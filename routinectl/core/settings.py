@@ -25,6 +25,15 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintenance:
+    """How often upkeep is done (hourly, daily, weekly, off), and how many bytes a routine's memory may have (0: any)."""
+
+    retention: str = "daily"
+    audit: str = "daily"
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. `defaults` are raw, and merged into each definition before it is read."""
 
@@ -39,6 +48,7 @@ class Settings:
     max_fires_per_hour: int | None = None
     pools: Mapping[str, int] = field(default_factory=dict)
     trust: str = "local"
+    maintenance: Maintenance = Maintenance()
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
@@ -63,9 +73,18 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         timezone, doc.get("owner", ""), tuple(doc.get("serve_on", ())), doc.get("defaults", {}),
         int(limits.get("max_concurrent_runs", 10)), min_interval, Retention(int(retention.get("runs", 100)), age, size),
         bool(doc.get("git", {}).get("commit", False)), limits.get("max_fires_per_hour"), limits.get("pools", {}),
-        doc.get("trust", "local"),
+        doc.get("trust", "local"), _maintenance(doc.get("maintenance", {}), problems),
     )  # fmt: skip
     return settings, problems
+
+
+def _maintenance(doc: Mapping[str, Any], problems: list[Problem]) -> Maintenance:
+    memory = 0
+    try:
+        memory = parse_size(doc.get("memory", 0))
+    except ValueError as error:
+        problems.append(Problem(str(error), ("maintenance", "memory"), "memory: 10MiB"))
+    return Maintenance(doc.get("retention", "daily"), doc.get("audit", "daily"), memory)
 
 
 def _not_yet(*path: str) -> Problem:

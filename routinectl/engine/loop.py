@@ -23,8 +23,9 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import recover as recovery
 from routinectl.engine.damage import answer_damage
 from routinectl.engine.engine import Engine
+from routinectl.engine.maintain import Maintainer
 from routinectl.engine.project import Projector
-from routinectl.engine.retain import drop_segments, retain
+from routinectl.engine.retain import drop_segments
 from routinectl.engine.revise import PATIENCE, cache_words
 from routinectl.errors import BusyError, DefinitionError, RoutinectlError
 from routinectl.files import atomic, config, definitions, journal, watch
@@ -76,6 +77,7 @@ class Serve:
         self.retry_at = 0.0
         self.stopping = False
         self.cache = definitions.Cache(engine.layout)
+        self.maintainer = Maintainer(engine.layout)
         self.config_key = config.key_of(engine.layout.config)
         self.ready = False
 
@@ -136,6 +138,7 @@ class Serve:
     def end(self) -> None:
         """Stop firing, leave runs going, write down how far we are."""
         supervisor.notify(STOPPING="1")
+        self.maintainer.close()
         if self.watch is not None:
             self.watch.close()
         try:
@@ -356,9 +359,15 @@ class Serve:
         if awake >= self.next_checkpoint:
             self.next_checkpoint = awake + _CHECKPOINT_SECONDS
         if awake >= self.next_retain:
-            retain(self.engine.layout, self.engine.settings.retention, self.world)
             drop_segments(self.world, self.engine.settings.retention)
             self.next_retain = awake + _RETAIN_SECONDS
+        wake = self.world.next_wake()
+        self.maintainer.consider(
+            self.engine.settings.maintenance, wake[0] - clock.now().timestamp() if wake is not None else _LONGEST_SLEEP
+        )
+        done = self.maintainer.finish(clock.now())
+        if done is not None:
+            self.engine.append([done], clock.now())
         self.world.cool()
 
     def _project_at(self) -> float:
@@ -391,6 +400,8 @@ class Serve:
         """Wait for the next wake, or for somebody to say something."""
         wire = self.engine.keeping.wire if clock.awake() >= self.retry_at else None
         fds = [self.pipe.fileno(), self.signals.fileno(), *self.watched, *([wire.fileno()] if wire is not None else [])]
+        if self.maintainer.helper is not None:
+            fds.append(self.maintainer.helper.fileno())
         for fd in clock.wait(fds, self._patience()):
             if fd == self.pipe.fd:
                 self.pipe.drain()

@@ -140,6 +140,16 @@ def size_of(layout: Layout, routine_id: str, run_id: str) -> int:
     return total
 
 
+def tree_size(folder: Path) -> int:
+    """Return the bytes that the files below a folder take, 0 when there is none."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
+
+
 def remove(layout: Layout, routine_id: str, run_id: str) -> None:
     """Remove a run's folder."""
     import shutil

@@ -10,13 +10,24 @@ from routinectl.core import decision, projection, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
-from routinectl.files import lease
+from routinectl.files import lease, run_logs
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session
 
 Row = dict[str, Any]
 _BACKWARDS = 5.0
 _LATE_SECONDS = 5.0
+_NOT_PLAIN = {
+    "deleted",
+    "invalid",
+    "paused",
+    "draft",
+    "approval",
+    "overdue",
+    "runs",
+    "requests",
+    "holds",
+}  # a look at more than the text is needed
 
 
 def rows(session: Session, *, only: str | None = None) -> list[Row]:
@@ -35,7 +46,7 @@ def _row(session: Session, name: str) -> Row | None:
     if frozen is not None:
         _, wake, _, text = frozen.split(b"\t", 3)
         plain = json.loads(text)
-        if not plain.keys() & {"deleted", "invalid", "paused"} and plain.get("doc") and wake != b"-":
+        if not plain.keys() & _NOT_PLAIN and plain.get("doc") and wake != b"-":
             due = from_epoch(float(wake))
             if due > session.now:
                 enabled = plain["doc"].get("enabled", True)
@@ -47,13 +58,15 @@ def _row(session: Session, name: str) -> Row | None:
     status, reason = projection.status_of(standing, routine, session.now)
     fire = projection.next_fire(routine, standing, session.now) if routine else None
     last = to_iso(standing.last_run_at) if standing.last_run_at else None
-    return _fields(name, standing.doc or {}, status, reason, fire["due"] if fire else None, standing.last_outcome, last, len(standing.runs))
+    return _fields(
+        name, standing.doc or {}, status, reason, fire["due"] if fire else None, standing.last_outcome, last, len(standing.runs)
+    ) | {"badges": projection.badges(standing, routine)}
 
 
 def _fields(name: str, doc: Row, status: str, reason: str, due: str | None, outcome: str, last: str | None, running: int) -> Row:
     return {"id": name, "name": doc.get("name", name), "status": status, "reason": reason, "schedule": written(doc),
             "timezone": doc.get("timezone", ""), "next_fire_at": due, "last_outcome": outcome or None, "last_run_at": last,
-            "running": running, "tags": doc.get("tags", [])}  # fmt: skip
+            "running": running, "tags": doc.get("tags", []), "badges": []}  # fmt: skip
 
 
 def written(doc: Row) -> str:
@@ -152,6 +165,7 @@ def show(session: Session, name: str) -> Row:
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
         "next": fires,
+        "memory_bytes": run_logs.tree_size(session.layout.folder(name) / "memory"),
         "jitter_seconds": int(routine.offset.total_seconds()) if routine else 0,
         "last": lines(session, name)[-5:],
         "leases": [{"number": number, "held": lease.held(session.layout, name, number)} for number in range(parallel)],

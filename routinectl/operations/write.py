@@ -87,6 +87,16 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
     return store(session, routine_id, data, created=not exists, dry_run=dry_run)
 
 
+def require_free_name(session: Session, doc: Mapping[str, Any]) -> None:
+    """Raise UsageError when the owner has a routine of this name already: people could not tell the two apart."""
+    owner, name = doc.get("owner", session.settings.owner), doc.get("name")
+    for other in session.alive():
+        known = session.standing(other).doc or {}
+        if known.get("name") == name and known.get("owner", "") == owner:
+            whose = f"{owner} has" if owner else "there is"
+            raise UsageError(f"{whose} a routine named '{name}' already: {other}", f"another name, or routinectl edit {other}")
+
+
 def _same(session: Session, routine_id: str, data: bytes) -> bool:
     try:
         before = definitions.load(session.layout, routine_id, session.settings, session.now)

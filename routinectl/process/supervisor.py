@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -37,6 +40,38 @@ class Signals:
             signal.signal(number, handler)
         os.close(self.reading)
         os.close(self._writing)
+
+
+class Helper:
+    """A module of ours that runs beside the loop and answers once, on its standard output. Wait on `fileno`."""
+
+    def __init__(self, module: str, words: list[str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+        self._said = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when there is news."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def answer(self) -> bytes | None:
+        """Return what it said once it has ended, None while it goes on. Never waits."""
+        while select.select([self], [], [], 0)[0]:
+            chunk = os.read(self.fileno(), 65536)
+            if not chunk:
+                self.stop()
+                return self._said
+            self._said += chunk
+        return None
+
+    def stop(self) -> None:
+        """End it and give its descriptors back."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def notify(**values: str) -> None:

@@ -105,6 +105,8 @@ def command(
         if source is None and not doc.get("triggers") and not manual and not edit:
             raise UsageError("when shall it run? give a trigger, or --manual", f"routinectl add '{name}' --daily 09:00 ...")
         new_id = routine_id or write.id_from(name)
+        if not replace and not session.layout.definition(new_id).exists():
+            write.require_free_name(session, doc)
         written = ask.edit_new(session, new_id, doc) if edit else write.create(session, new_id, doc, replace=replace, dry_run=dry_run)
         said.written(written, session.now, dry_run=dry_run, as_json=as_json)
         if not as_json and written.created and not dry_run and not session.serve_lives:

@@ -19,7 +19,9 @@ routinectl list --tag nightly --json
 
 
 def command(
-    status: Annotated[str | None, typer.Option(help="Only these: active, paused, disabled, completed, invalid.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only these: active, paused, disabled, draft, pending_approval, completed, invalid.")
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
@@ -33,7 +35,7 @@ def command(
             output.say("There are no routines here" + (" like that" if status or tag else "; Hint: routinectl add"))
             return
         output.columns(
-            ([row["id"], output.word(row["status"]), row["schedule"], output.instant(row["next_fire_at"], row["timezone"], session.now),
+            ([row["id"], " ".join([output.word(row["status"]), *row["badges"]]), row["schedule"], output.instant(row["next_fire_at"], row["timezone"], session.now),
               output.word(row["last_outcome"] or "-")] for row in rows),
             ["ID", "STATUS", "SCHEDULE", "NEXT", "LAST"],
         )  # fmt: skip
