@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -329,6 +330,29 @@ class TestAgain:
         line = workspace.ok("history", "x", "--json").data[-1]
         assert (line["mode"], line["outcome"]) == ("replay", "succeeded")
         assert workspace.run("replay", "nothing").code == 3
+
+    def test_a_replay_at_its_commit_has_the_files_of_then(self, workspace):
+        def git(*words: str) -> None:
+            subprocess.run(
+                ["git", "-c", "user.name=t", "-c", "user.email=t@t.invalid", *words], cwd=workspace.root, check=True, capture_output=True
+            )
+
+        by_hand(workspace, "x", "[./say.sh]")
+        script = workspace.root / "routines/x/say.sh"
+        script.write_text("#!/bin/sh\necho as it was\n")
+        script.chmod(0o755)
+        (workspace.root / ".gitignore").write_text(".routinectl/\n")
+        git("init", "-q")
+        git("add", "-A")
+        git("commit", "-qm", "one")
+        first = workspace.run("run-now", "x", "--wait", "--json").data["run"]
+        script.write_text("#!/bin/sh\necho as it is\n")
+        with workspace.serving() as serving:
+            again = workspace.ok("replay", first, "--at-commit", "--json").data["run"]
+            serving.wait_for("succeeded")
+            assert workspace.ok("logs", "x", again).out == "as it was\n"
+            workspace.ok("run-now", "x", "--wait")
+        assert workspace.ok("logs", "x").out == "as it is\n"
 
     def test_a_test_run_counts_for_nothing(self, workspace):
         by_hand(workspace, "bad", "'echo oh; exit 5'", "pause_after_failures: 1\n")

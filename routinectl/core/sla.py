@@ -40,7 +40,7 @@ def read(doc: Mapping[str, Any]) -> Sla:
 def deadlines(routine: Routine, standing: Standing) -> Iterator[tuple[str, datetime]]:
     """Yield (promise, instant at which it is broken), of every promise that time alone will break."""
     promised = routine.sla
-    since = standing.last_good_at or standing.watched_since
+    since = max(filter(None, (standing.last_good_at, standing.watched_since)), default=None)
     if promised.success_within and since:
         yield "success_within", since + promised.success_within
     if promised.start_within:

@@ -46,6 +46,7 @@ class Request:
     until: datetime | None = None
     mode: str = "normal"  # normal, test, replay, backfill
     slot: datetime | None = None  # the past slot that a backfill makes up for
+    tree: str = ""  # the folder that stands in for the workspace: the files of another commit
 
 
 @dataclass(slots=True)
@@ -132,6 +133,12 @@ class Standing:
     def enabled(self) -> bool:
         """Whether the definition in force is enabled."""
         return self.doc is not None and self.doc.get("enabled", True) is True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything waits or goes on, or needs a person."""
+        asked = self.approval is not None and self.approval["state"] == "requested"
+        return bool(self.runs or self.requests or self.holds or self.draft or self.overdue or self.invalid or asked)
 
     def runs_on(self, day: str) -> int:
         """Return how many runs were started on a day of the routine's zone (known only where a budget counts them)."""
@@ -262,7 +269,8 @@ def _requested(standing: Standing, event: Event) -> None:
     data = event.data
     standing.requests[data["request"]] = Request(
         data["request"], _at(event), data.get("by", ""), bool(data.get("force")), data.get("payload"),
-        mode=data.get("mode", "normal"), slot=from_iso(data["for_slot"]) if data.get("for_slot") else None)  # fmt: skip
+        mode=data.get("mode", "normal"), slot=from_iso(data["for_slot"]) if data.get("for_slot") else None,
+        tree=data.get("tree", ""))  # fmt: skip
 
 
 def _claimed(standing: Standing, event: Event) -> None:

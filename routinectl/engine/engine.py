@@ -15,7 +15,8 @@ import heapq
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from routinectl.core import decision, gates, record, retry
@@ -24,7 +25,7 @@ from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
 from routinectl.core.record import facts_of
-from routinectl.core.routine import Routine
+from routinectl.core.routine import Routine, build
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -33,7 +34,8 @@ from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions
 from routinectl.engine.world import World
-from routinectl.files import lease, run_logs
+from routinectl.errors import DefinitionError
+from routinectl.files import definitions, lease, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
@@ -202,8 +204,13 @@ class Engine:
         taken = lease.take(self.layout, start.id, routine.parallel, used)
         if taken is None:
             return self._without_lease(start, routine, standing, now)
-        prepared = self.prepare(start.id)
+        if start.request is not None and start.request.tree:
+            routine, prepared = self.prepare_as_it_was(start.id, start.request.tree, now)
+        else:
+            prepared = self.prepare(start.id)
         facts = {**prepared.facts, "boot": self.boot}
+        if gates.approval_mode(routine, standing) != "none":
+            facts["content"] = self.facts(routine, standing).content  # what was approved, not what was there when it was prepared
         payload = launch.given(start)
         if payload is not None:
             facts["payload"] = payload
@@ -238,6 +245,18 @@ class Engine:
         assert isinstance(prepared, launch.Prepared)
         return prepared
 
+    def prepare_as_it_was(self, name: str, tree: str, now: datetime) -> tuple[Routine, launch.Prepared]:
+        """Return a routine as another commit has it, and what its run needs: the files of `tree` in the workspace's place."""
+        layout = Layout(Path(tree))
+        try:
+            definition = definitions.load(layout, name, self.settings, now)
+        except DefinitionError as error:
+            routine = self._routine(name)
+            return routine, launch.Prepared("", "", [], {}, str(self.layout.root), 0o022, {}, fault=str(error))
+        routine = build(name, definition.doc, now)
+        facts = {"fingerprint": definition.fingerprint, "content": Contents(layout).of(name, definition.fingerprint)}
+        return routine, launch.prepare(layout, routine, "", facts)
+
     def make_ready(self, name: str, wake: float) -> None:
         """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
         prepared, routine = self.prepare(name), self._routine(name)
@@ -245,6 +264,8 @@ class Engine:
         if prepared.fault:
             return
         slot = from_epoch(round(wake)) - routine.offset
+        if not routine.schedule.count(slot - timedelta(seconds=1), slot):
+            return  # it is woken for something else: the end of quiet hours, a promise
         start = Start(name, routine.due(slot), "on_time", slot=slot)
         entry = self.entry(start, routine, prepared, record.run_id(start), start.due)
         self.world.entry(name).prepared = replace(prepared, ready=(slot, entry))
@@ -369,7 +390,8 @@ class Engine:
             if not fault and data["outcome"] == "failed":
                 data["outcome"] = "quiet" if quiet else "succeeded"  # a code that the definition calls good
             elif fault and (data["outcome"] != "failed" or routine.expect is not NOTHING):
-                data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}")}
+                said = f"; it said: {data['message']}" if data["message"] else ""
+                data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + said}
         return self.ending(name, run, data)
 
     def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:

@@ -12,6 +12,8 @@ from routinectl.engine.world import World
 from routinectl.files import projections, run_logs
 from routinectl.files.layout import Layout
 
+_TREE_SECONDS = 86400.0
+
 
 def retain(layout: Layout, limits: Retention, world: World) -> int:
     """Remove expired run folders; return how many."""
@@ -25,7 +27,15 @@ def retain(layout: Layout, limits: Retention, world: World) -> int:
         for run_id, _ in expired(found, limits, spared, now):
             run_logs.remove(layout, name, run_id)
             removed += 1
-    return removed
+    return removed + _drop_trees(layout, now)
+
+
+def _drop_trees(layout: Layout, now: datetime) -> int:
+    """Remove the files of other commits that replays were given, a day later."""
+    old = [name for name, made in run_logs.made(layout.trees) if now.timestamp() - made > _TREE_SECONDS]
+    for name in old:
+        run_logs.remove_tree(layout.trees / name)
+    return len(old)
 
 
 def drop_segments(world: World, limits: Retention) -> int:

@@ -213,7 +213,7 @@ class World:
     def _freeze(self, routine_id: str) -> bytes:
         standing = self.thawed[routine_id].standing
         wake = self.wakes.get(routine_id)
-        busy = b"o" if standing.runs or standing.requests or standing.holds else b"-"
+        busy = b"o" if standing.is_open else b"-"
         plain = json.dumps(to_plain(standing), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
         return b"%b\t%b\t%b\t%b" % (routine_id.encode(), b"%f" % wake if wake is not None else b"-", busy, plain)
 

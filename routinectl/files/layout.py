@@ -70,6 +70,11 @@ class Layout:
         return self.private / "run"
 
     @property
+    def trees(self) -> Path:
+        """Files of other commits, for runs that are replayed as they were."""
+        return self.private / "trees"
+
+    @property
     def tmp(self) -> Path:
         """Files on their way to another place."""
         return self.private / "tmp"

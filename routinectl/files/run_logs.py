@@ -152,6 +152,18 @@ def tree_size(folder: Path) -> int:
 
 def remove(layout: Layout, routine_id: str, run_id: str) -> None:
     """Remove a run's folder."""
+    remove_tree(layout.run(routine_id, run_id))
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and everything below it, as far as that can be done."""
     import shutil
 
-    shutil.rmtree(layout.run(routine_id, run_id), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def made(folder: Path) -> list[tuple[str, float]]:
+    """Return the names in a folder with when each was last changed (seconds since 1970)."""
+    with contextlib.suppress(OSError):
+        return [(entry.name, entry.stat().st_mtime) for entry in os.scandir(folder)]
+    return []

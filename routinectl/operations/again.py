@@ -13,6 +13,7 @@ from routinectl.files import run_logs
 from routinectl.operations import runs
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session
+from routinectl.process import git
 
 MOST = 1000
 
@@ -56,10 +57,12 @@ def backfill(session: Session, name: str, slots: list[datetime], *, by: str) -> 
     return [str(item["request"]) for item in asked]
 
 
-def replay(session: Session, run: str, *, by: str) -> tuple[str, str]:
+def replay(session: Session, run: str, *, by: str, at_commit: bool = False) -> tuple[str, str]:
     """Run a past run again, with the payload it had; returns (routine, id of the new run).
 
-    Raises NotFoundError for a run that no ledger knows, UsageError for the beginning of several.
+    With `at_commit`, by the definition and files of the commit that the run is recorded with, in a folder of their own.
+    Raises NotFoundError for a run that no ledger knows, UsageError for the beginning of several, and for a run without
+    a commit.
     """
     found = [(name, line) for name in session.alive() for line in lines(session, name) if str(line.get("run") or "").startswith(run)]
     known = sorted({(name, str(line["run"])) for name, line in found if line["verdict"] == "ran"})
@@ -69,4 +72,17 @@ def replay(session: Session, run: str, *, by: str) -> tuple[str, str]:
         raise UsageError(f"'{run}' could be {', '.join(item for _, item in known[:5])}", f"routinectl replay {known[0][1]}")
     name, run_id = known[0]
     payload: Mapping[str, Any] | None = run_logs.payload(session.layout.run(name, run_id))
-    return name, runs.request(session, name, by=by, payload=payload, mode="replay", force=True)
+    commit = next((str(line["commit"]) for owner, line in found if owner == name and line.get("run") == run_id and line.get("commit")), "")
+    tree = _tree(session, run_id, commit) if at_commit else ""
+    return name, runs.request(session, name, by=by, payload=payload, mode="replay", force=True, tree=tree)
+
+
+def _tree(session: Session, run_id: str, commit: str) -> str:
+    """Return a fresh folder with the workspace's files as a commit has them."""
+    if not commit:
+        raise UsageError(f"no commit is on record for {run_id}: the workspace was not in git", f"routinectl replay {run_id}")
+    target = session.layout.trees / f"{run_id}-{session.now:%H%M%S%f}"
+    fault = git.export(session.layout.root, commit, target)
+    if fault:
+        raise NotFoundError(f"git cannot give the files of {commit[:12]}: {fault}", f"git show {commit[:12]}")
+    return str(target)

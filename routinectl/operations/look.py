@@ -17,6 +17,7 @@ from routinectl.operations.session import Session
 Row = dict[str, Any]
 _BACKWARDS = 5.0
 _LATE_SECONDS = 5.0
+_OTHER_WAKES = {"sla", "calendar"}  # with these keys, the next wake need not be the next fire
 _NOT_PLAIN = {
     "deleted",
     "invalid",
@@ -46,7 +47,8 @@ def _row(session: Session, name: str) -> Row | None:
     if frozen is not None:
         _, wake, _, text = frozen.split(b"\t", 3)
         plain = json.loads(text)
-        if not plain.keys() & _NOT_PLAIN and plain.get("doc") and wake != b"-":
+        doc = plain.get("doc") or {}
+        if doc and wake != b"-" and not plain.keys() & _NOT_PLAIN and not doc.keys() & _OTHER_WAKES:
             due = from_epoch(float(wake))
             if due > session.now:
                 enabled = plain["doc"].get("enabled", True)

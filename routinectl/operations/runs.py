@@ -35,8 +35,9 @@ def record(session: Session, make: Callable[[], Sequence[Event]]) -> list[Event]
 
 
 def request(
-    session: Session, routine_id: str, *, by: str, force: bool = False, payload: Mapping[str, Any] | None = None, mode: str = "normal"
-) -> str:
+    session: Session, routine_id: str, *, by: str, force: bool = False, payload: Mapping[str, Any] | None = None, mode: str = "normal",
+    tree: str = "",
+) -> str:  # fmt: skip
     """Ask for a run now and return its id; the request is durable, and a serve (or `attend`) answers it.
 
     Raises DefinitionError when the routine has never been good.
@@ -50,6 +51,8 @@ def request(
         data["payload"] = dict(payload)
     if mode != "normal":
         data["mode"] = mode
+    if tree:
+        data["tree"] = tree
     ask(session, routine_id, [data])
     return run_id
 

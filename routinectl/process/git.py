@@ -44,6 +44,22 @@ def files_at(root: Path, revision: str, paths: tuple[str, ...]) -> dict[str, byt
     return files
 
 
+def export(root: Path, revision: str, target: Path) -> str:
+    """Write the files of a revision below `root` into a new folder; return what went wrong, empty when nothing did."""
+    import io
+    import tarfile
+
+    target.mkdir(parents=True, mode=0o700)
+    done = subprocess.run(
+        ["git", *_SAFE, "archive", "--format=tar", revision, "--", "."], cwd=root, env=_environment(), capture_output=True, check=False
+    )
+    if done.returncode:
+        return done.stderr.decode(errors="replace").strip()
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(target, filter="data")
+    return ""
+
+
 def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {"LC_ALL": "C.UTF-8"}
 
