@@ -296,6 +296,12 @@ class TestCalendars:
         assert after["fingerprint"] != before
         assert "2026-05-01" in after["definition"]["calendar"]["resolved"]["exclude"]
 
+    def test_a_write_tells_moved_fires_too(self, workspace):
+        calendar = '{"exclude": [{"weekends": true}], "on_excluded": "previous_day"}'
+        made = workspace.ok("add", "Payday", "--cron", "0 9 * * SUN", "--set", f"calendar={calendar}", "--json", "--", "true").data
+
+        assert [datetime.fromisoformat(text).weekday() for text in made["next"]] == [4, 4, 4]
+
     def test_what_is_no_calendar_is_said(self, workspace):
         pytest.importorskip("icalendar")
         path = workspace.define("x", "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\ncalendar: {exclude: [{ics: days.ics}]}\n")

@@ -9,6 +9,7 @@ from routinectl.cli import output
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
 from routinectl.core.units import to_iso
+from routinectl.core.upcoming import fires
 from routinectl.operations.write import Written
 
 
@@ -21,16 +22,16 @@ def understood(routine: Routine, now: datetime) -> None:
     if not routine.enabled:
         output.say(f"  disabled: routinectl enable {routine.id}")
         return
-    for slot in routine.schedule.upcoming(now, 3):
-        output.say(f"  next: {output.instant(to_iso(routine.due(slot)), routine.zone.name, now)}")
+    for due in fires(routine, now, 3)[0]:
+        output.say(f"  next: {output.instant(to_iso(due), routine.zone.name, now)}")
 
 
 def as_data(written: Written, now: datetime) -> dict[str, Any]:
     """Return the same for tools."""
     routine = written.routine
-    fires = [to_iso(routine.due(slot)) for slot in routine.schedule.upcoming(now, 3)] if routine.enabled else []
+    following = [to_iso(due) for due in fires(routine, now, 3)[0]] if routine.enabled else []
     return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule),
-            "timezone": routine.zone.name, "next": fires}  # fmt: skip
+            "timezone": routine.zone.name, "next": following}  # fmt: skip
 
 
 def written(result: Written, now: datetime, *, dry_run: bool = False, as_json: bool = False) -> None:

@@ -62,7 +62,11 @@ def plan(before: Mapping[str, Doc], after: Mapping[str, Doc], now: datetime) -> 
 def _fires(name: str, doc: Doc | None, now: datetime) -> int:
     if doc is None or not doc.get("enabled", True):
         return 0
-    return build(name, doc, now).schedule.count(now, now + SPAN)
+    routine = build(name, doc, now)
+    moved = routine.excluded is not None and routine.calendar is not None and routine.calendar.on_excluded != "skip"
+    return routine.schedule.count(now, now + SPAN) + (
+        routine.excluded.count(now, now + SPAN) if moved and routine.excluded is not None else 0
+    )
 
 
 def _differences(old: Doc, new: Doc) -> list[Difference]:
