@@ -154,6 +154,19 @@ class TestApprovals:
         assert [event["data"]["reason"] for event in workspace.events("slot.skipped")] == ["denied"]
         assert workspace.run("approve", "ship", "--json").data["mode"] == "before_first_run"
 
+    @pytest.mark.parametrize("command", ["[../../shared/ship.sh]", "'../../shared/ship.sh --now'", "[sh, ../../shared/ship.sh]"])
+    def test_a_script_elsewhere_that_the_action_names_is_bound_too(self, workspace, command):
+        by_hand(workspace, "ship", command, "approval: before_first_run\n")
+        script = workspace.root / "shared/ship.sh"
+        script.parent.mkdir()
+        script.write_text("#!/bin/sh\necho shipped\n")
+        script.chmod(0o755)
+        workspace.ok("approve", "ship")
+        assert workspace.run("run-now", "ship", "--wait").code == 0
+
+        script.write_text("#!/bin/sh\necho shipped!\n")
+        assert workspace.run("run-now", "ship").code == 77
+
     def test_before_enable_asks_at_once(self, workspace):
         by_hand(workspace, "new", "'true'", "approval: before_enable\n")
         with workspace.serving():

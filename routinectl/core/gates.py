@@ -162,7 +162,7 @@ def approval_mode(routine: Routine, standing: Standing) -> str:
 def is_approved(standing: Standing, content: str, now: datetime) -> bool:
     """Say whether a grant is in force for exactly this content."""
     given = standing.approval
-    if given is None or given["state"] != "granted" or given["content"] != content:
+    if given is None or given["state"] != "granted" or not content or given["content"] != content:
         return False
     return not given.get("until") or now < from_iso(given["until"])
 

@@ -183,8 +183,11 @@ class Engine:
     def facts(self, routine: Routine, standing: Standing) -> gates.Facts:
         """Return what a decision needs beside the routine's own events; content is hashed only where an approval binds it."""
         bound = gates.approval_mode(routine, standing) != "none"
-        content = self.contents.of(routine.id, standing.fingerprint) if bound else ""
-        return gates.Facts(content, self.settings.max_fires_per_hour)
+        return gates.Facts(self.content_of(routine, standing) if bound else "", self.settings.max_fires_per_hour)
+
+    def content_of(self, routine: Routine, standing: Standing) -> str:
+        """Return the content fingerprint of a routine as its files are now; empty when they are too large to be bound."""
+        return self.contents.of(routine.id, standing.fingerprint, launch.named_files(self.layout, routine))
 
     def free_pools(self) -> dict[str, int]:
         """Return the free places of every pool."""
@@ -236,7 +239,7 @@ class Engine:
         entry = self.world.entry(name)
         prepared = entry.prepared
         if prepared is None or prepared.revision != entry.standing.revision:
-            facts = {"fingerprint": entry.standing.fingerprint, "content": self.contents.of(name, entry.standing.fingerprint)}
+            facts = {"fingerprint": entry.standing.fingerprint, "content": self.content_of(self._routine(name), entry.standing)}
             commit = self.contents.commit()
             if commit:
                 facts["commit"] = commit
@@ -254,7 +257,10 @@ class Engine:
             routine = self._routine(name)
             return routine, launch.Prepared("", "", [], {}, str(self.layout.root), 0o022, {}, fault=str(error))
         routine = build(name, definition.doc, now)
-        facts = {"fingerprint": definition.fingerprint, "content": Contents(layout).of(name, definition.fingerprint)}
+        facts = {
+            "fingerprint": definition.fingerprint,
+            "content": Contents(layout).of(name, definition.fingerprint, launch.named_files(layout, routine)),
+        }
         return routine, launch.prepare(layout, routine, "", facts)
 
     def make_ready(self, name: str, wake: float) -> None:

@@ -25,6 +25,7 @@ from routinectl.files import run_logs
 from routinectl.files.layout import Layout
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/proc/", "/dev/", "/sys/")
 _ENTRY = Path(__file__).resolve().parents[1] / "process" / "python_entry.py"
 
 
@@ -95,6 +96,22 @@ def resolve(layout: Layout, routine_id: str, text: str) -> str:
     if text.startswith("workspace:"):
         return os.path.normpath(f"{layout.root}/{text.removeprefix('workspace:')}")
     return os.path.normpath(os.path.join(layout.folder(routine_id), text))
+
+
+def named_files(layout: Layout, routine: Routine) -> list[str]:
+    """Return the files that a routine's action names outside its own folder, without the system's own programs.
+
+    Words of the command (and of the command that judges it) that name a file, and the module of a Python entrypoint.
+    """
+    action = routine.action
+    words = [*action.argv, *(routine.expect.judge.argv if routine.expect.judge else ()), *action.line.split(), action.interpreter]
+    cwd = resolve(layout, routine.id, action.workdir)
+    paths = [os.path.normpath(os.path.join(cwd, word.removeprefix("workspace:"))) for word in words if "/" in word]
+    paths += [resolve(layout, routine.id, word) for word in words if word.startswith("workspace:")]
+    if action.entrypoint:
+        module = action.entrypoint.partition(":")[0].replace(".", "/")
+        paths += [f"{layout.root}/{module}.py", f"{layout.root}/{module}/__init__.py"]
+    return sorted({path for path in paths if not path.startswith(_SYSTEM) and os.path.isfile(path)})
 
 
 def _folder(layout: Layout, routine: Routine) -> str:

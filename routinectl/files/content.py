@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Sequence
 
 from routinectl.core import fingerprint
 from routinectl.files.layout import DEFINITION, Layout
 
 _NOT_CONTENT = frozenset({"state.json", "history.jsonl", "memory", "out", "__pycache__", DEFINITION})
 _MOST_FILES = 1000
+_NAMED_BYTES = 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -22,8 +24,8 @@ class Contents:
         self._digests: dict[str, tuple[str, bytes]] = {}
         self._git: str | None = None
 
-    def of(self, routine_id: str, definition: str) -> str:
-        """Return the content fingerprint of a routine: its definition and the files of its folder.
+    def of(self, routine_id: str, definition: str, named: Sequence[str] = ()) -> str:
+        """Return the content fingerprint of a routine: its definition, the files of its folder, and those its action names.
 
         Empty when the folder is too large to be hashed at every start; routinectl's own files and `memory/`, `out/` and
         names that begin with a dot are no content.
@@ -37,6 +39,13 @@ class Contents:
                 return ""
             with contextlib.suppress(OSError):
                 found.append((path[len(base) + 1 :], stat.S_IMODE(entry.st_mode), self._digest(path, entry)))
+        for path in named:
+            with contextlib.suppress(OSError):
+                entry = os.stat(path)
+                if stat.S_ISREG(entry.st_mode) and not path.startswith(f"{base}/"):
+                    found.append(
+                        (path, stat.S_IMODE(entry.st_mode), self._digest(path, entry) if entry.st_size <= _NAMED_BYTES else _state(entry))
+                    )
         return fingerprint.of_content(definition, found)
 
     def _digest(self, path: str, entry: os.stat_result) -> bytes:
@@ -57,6 +66,11 @@ class Contents:
             folders = (self.layout.root, *self.layout.root.parents)
             self._git = next((str(folder / ".git") for folder in folders if (folder / ".git" / "HEAD").exists()), "")
         return _head(self._git) if self._git else ""
+
+
+def _state(entry: os.stat_result) -> bytes:
+    """Return what stands for the bytes of a large file: an action may name data of any size, and a start cannot wait for its digest."""
+    return f"{entry.st_size} {entry.st_mtime_ns}".encode()
 
 
 def _files(folder: str) -> list[tuple[str, os.stat_result]]:

@@ -65,7 +65,9 @@ def approve(session: Session, name: str, *, lasting: timedelta | None, note: str
         raise NotFoundError(f"{name} needs no approval", f"routinectl edit {name} --set approval=before_first_run")
     at = to_iso(session.now)
     events = [Event("routine.activated", name, {"at": at, "by": by})] if standing.draft is not None else []
-    grant: Item = {"at": at, "by": by, "mode": mode, "content": session.engine.contents.of(name, standing.fingerprint)}
+    grant: Item = {"at": at, "by": by, "mode": mode, "content": session.engine.content_of(routine, standing)}
+    if mode != "none" and not grant["content"]:
+        raise UsageError(f"the folder of {name} is too large for its content to be bound", "move data out of the routine's folder")
     if lasting is not None:
         grant["until"] = to_iso(session.now + lasting)
     if note:

@@ -172,7 +172,7 @@ def show(session: Session, name: str) -> Row:
         "last": lines(session, name)[-5:],
         "leases": [{"number": number, "held": lease.held(session.layout, name, number)} for number in range(parallel)],
         "fingerprint": standing.fingerprint,
-        "content": session.engine.contents.of(name, standing.fingerprint) if standing.fingerprint else "",
+        "content": session.engine.content_of(routine, standing) if routine is not None else "",
         "revision": standing.revision,
         "mark": to_iso(standing.mark) if standing.mark else None,
         "file": str(session.layout.definition(name).relative_to(session.layout.root)),
