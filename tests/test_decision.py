@@ -391,6 +391,9 @@ def test_a_monthly_slot_that_is_moved_forwards_runs_once_and_answers_no_other():
     assert said([hold]) == ["hold 09:00 calendar until 09:00"]
     standing.fold(Event("slot.held", "x", {"at": "2026-07-31T09:00:00Z", "slot": to_iso(hold.slot), "reason": "calendar", "until": to_iso(hold.until),
                                            "excluded": True}, time="2026-07-31T09:00:00Z"))  # fmt: skip
+    dropped = from_plain(to_plain(standing))
+    dropped.fold(Event("slot.missed", "x", {"at": "2026-07-31T09:00:00Z", "slot": to_iso(hold.slot), "reason": "superseded"}))
+    assert (dropped.mark, dropped.holds) == (instant("2026-07-10T00"), {}), "its verdict answers no slot before it"
     (start,) = decide(routine, standing, instant("2026-07-31T09:00"))
     assert (start.slot, start.reason) == (instant("2026-08-01T09:00"), "calendar")
     assert standing.mark == instant("2026-07-10T00")

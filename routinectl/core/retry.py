@@ -50,14 +50,12 @@ def read(doc: Mapping[str, Any]) -> Retry:
     )
 
 
-def next_attempt(routine: Routine, standing: Standing, run: Run, outcome: str, ended: datetime) -> datetime | None:
-    """Return when the next attempt of a run is due, or None when this end is final."""
+def next_attempt(routine: Routine, run: Run, outcome: str, ended: datetime) -> datetime | None:
+    """Return when the next attempt of a run is due, or None when this end is final; it may still be `abandoned`."""
     if outcome == "interrupted":
         if not routine.idempotent or run.attempt >= max(routine.retry.attempts, 2):
             return None
     elif outcome not in routine.retry.on or run.attempt >= routine.retry.attempts:
-        return None
-    if run.cancel or abandoned(routine, standing, run):
         return None
     return ended + routine.retry.wait(run.attempt)
 

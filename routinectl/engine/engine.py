@@ -404,7 +404,7 @@ class Engine:
         """Return the event of an attempt's end: final, or followed by the next attempt."""
         routine = self.world.routine(name)
         ended = from_iso(data["at"])
-        again = retry.next_attempt(routine, self.world.standing(name), run, data["outcome"], ended) if routine is not None else None
+        again = retry.next_attempt(routine, run, data["outcome"], ended) if routine is not None else None
         if again is None:
             return Event("run.ended", name, data)
         return Event("run.retrying", name, {**data, "next_attempt": run.attempt + 1, "retry_at": to_iso(again)})
