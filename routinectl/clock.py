@@ -36,7 +36,7 @@ def awake() -> float:
 
 def pause(seconds: float) -> None:
     """Sleep in a command that waits for somebody else (never in the daemon, which waits for its wakes)."""
-    time.sleep(seconds)
+    select.select([], [], [], seconds)
 
 
 def wait(fds: Sequence[int], seconds: float) -> list[int]:

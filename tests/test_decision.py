@@ -11,9 +11,13 @@ from routinectl.core.admit import admit
 from routinectl.core.decision import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, decide, next_wake
 from routinectl.core.event import Event
 from routinectl.core.gates import Facts, payload_key
+from routinectl.core.projection import next_fire
+from routinectl.core.record import claim as claim_of
+from routinectl.core.record import event_of
 from routinectl.core.routine import build
 from routinectl.core.standing import Standing, from_plain, to_plain
 from routinectl.core.units import to_iso
+from routinectl.core.upcoming import fires
 
 HOURLY = {"name": "x", "timezone": "UTC", "triggers": [{"cron": "0 * * * *"}], "action": {"command": ["true"]}}
 DAY = "2026-03-02T"
@@ -317,6 +321,51 @@ def test_policies(changes, created, events, now, expected):
 
     assert said(decide(build("x", doc, at(created)), standing, at(now), Facts(content="c1"))) == expected
     assert from_plain(to_plain(standing)) == standing, "it survives a checkpoint"
+
+
+@pytest.mark.parametrize(("changes", "created", "events", "now"), [pytest.param(*row[1:5], id=row[0]) for row in [*TABLE, *POLICIES]])
+def test_what_was_decided_is_not_woken_for_again_at_once(changes, created, events, now):
+    """A wake that is not after `now` would have serve turn without a break."""
+    doc = {**HOURLY, **changes}
+    standing, routine, moment = stand(doc, created, *events), build("x", doc, at(created)), at(now)
+    for _ in range(5):
+        for wish in decide(routine, standing, moment, Facts(content="c1")):
+            made = claim_of(wish, routine, standing, 0, {}, moment) if isinstance(wish, Start) else event_of(wish, moment)
+            made.time = to_iso(moment)
+            standing.fold(made)
+
+    wake = next_wake(routine, standing, moment)
+    assert decide(routine, standing, moment, Facts(content="c1")) == []
+    assert wake is None or wake > moment
+
+
+def test_a_retry_without_a_place_is_not_woken_for_by_time():
+    doc = {**HOURLY, **TRIES}
+    standing = stand(doc, "08:30:00", RUNNING, retrying("09:01:00", "09:06:00"))
+
+    assert next_wake(build("x", doc, at("08:30:00")), standing, at("09:06:00")) == at("10:00:00")
+
+
+def test_a_catch_up_in_quiet_hours_is_woken_at_their_end():
+    doc = {**HOURLY, **CATCH_UP, **QUIET}
+    standing = stand(doc, "07:30:00", held("09:00:00", "08:00:00", "catch_up"), held("09:00:00", "09:00:00", "catch_up"))
+    routine = build("x", doc, at("07:30:00"))
+
+    assert decide(routine, standing, at("09:00:00")) == []
+    standing.answer(at("11:00:00"), excluded=False)
+    assert next_wake(routine, standing, at("11:00:00")) == at("11:30:00")
+
+
+def test_the_next_fire_of_a_moved_slot_keeps_its_nominal_instant():
+    doc = {**HOURLY, "triggers": [{"cron": "0 9 1 * *"}], "calendar": {**WEEKENDS, "on_excluded": "previous_day"}}
+    standing, routine = Standing("x"), build("x", doc, instant("2026-07-10T00"))
+    standing.fold(
+        Event("routine.created", "x", {"at": "2026-07-10T00:00:00Z", "definition": doc, "fingerprint": "f"}, time="2026-07-10T00:00:00Z")
+    )
+    found = next_fire(routine, standing, instant("2026-07-10T00"))
+
+    assert (found["nominal"], found["due"]) == ("2026-08-01T09:00:00Z", "2026-07-31T09:00:00Z")
+    assert fires(routine, instant("2026-07-10T00"), 1)[0][0].slot == instant("2026-08-01T09:00")
 
 
 def test_the_fire_rate_is_counted_by_the_hour():

@@ -128,6 +128,22 @@ def test_quiet_hours_hold_a_request_and_force_passes(workspace):
     assert workspace.run("run-now", "loud", "--wait", "--force").code == 0
 
 
+def test_a_retry_that_finds_no_place_waits_for_one(workspace):
+    workspace.configure("limits: {max_concurrent_runs: 1}")
+    by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 2, delay: 1s}\n")
+    by_hand(workspace, "long", "'until test -e ../../go; do sleep 0.05; done'")
+    with workspace.serving() as serving:
+        workspace.ok("run-now", "flaky")
+        serving.wait_for("failed")
+        workspace.ok("run-now", "long")
+        until(lambda: [run["id"] for run in workspace.ok("status", "--running", "--json").data if run.get("retry_at") is None] == ["long"])
+        due = next(iter(workspace.events("run.retrying")))["data"]["retry_at"]
+        assert until(lambda: datetime.now(UTC) > datetime.fromisoformat(due))
+        assert len(workspace.events("run.claimed")) == 2, "the retry is due, and there is no place"
+        (workspace.root / "go").touch()
+        serving.wait_for("succeeded", 2)
+
+
 class TestApprovals:
     def test_a_run_waits_for_a_person_and_any_changed_byte_asks_again(self, workspace):
         by_hand(workspace, "ship", "[./ship.sh]", "approval: before_first_run\n")
@@ -172,7 +188,7 @@ class TestApprovals:
         with workspace.serving():
             until(lambda: workspace.ok("show", "new", "--json").data["status"] == "pending_approval")
             workspace.ok("approve", "new")
-            until(lambda: workspace.ok("show", "new", "--json").data["status"] == "active")
+            assert until(lambda: workspace.ok("show", "new", "--json").data["status"] == "active")
 
     def test_what_did_not_come_through_routinectl_is_asked_about(self, workspace):
         workspace.configure("trust: approve-changes")

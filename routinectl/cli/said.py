@@ -22,14 +22,14 @@ def understood(routine: Routine, now: datetime) -> None:
     if not routine.enabled:
         output.say(f"  disabled: routinectl enable {routine.id}")
         return
-    for due in fires(routine, now, 3)[0]:
-        output.say(f"  next: {output.instant(to_iso(due), routine.zone.name, now)}")
+    for fire in fires(routine, now, 3)[0]:
+        output.say(f"  next: {output.instant(to_iso(fire.due), routine.zone.name, now)}")
 
 
 def as_data(written: Written, now: datetime) -> dict[str, Any]:
     """Return the same for tools."""
     routine = written.routine
-    following = [to_iso(due) for due in fires(routine, now, 3)[0]] if routine.enabled else []
+    following = [to_iso(fire.due) for fire in fires(routine, now, 3)[0]] if routine.enabled else []
     return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule),
             "timezone": routine.zone.name, "next": following}  # fmt: skip
 

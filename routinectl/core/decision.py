@@ -173,14 +173,17 @@ def _starts(wishes: list[Wish]) -> int:
 
 def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime | None:
     """Return the next instant at which `decide` could have something to do by time alone, or None."""
-    found = [run.retry_at for run in standing.runs.values() if run.retry_at]
-    found += [request.until for request in standing.requests.values() if request.until]
+    # What waits and is past its instant waits for something else now: a place, or the end of a run.
+    found = [run.retry_at for run in standing.runs.values() if run.retry_at and run.retry_at > now]
+    found += [request.until for request in standing.requests.values() if request.until and request.until > now]
     if routine.enabled and not standing.deleted:
         if standing.paused is not None:
             found += filter(None, [_pause_end(standing)])
         elif standing.invalid is None and standing.draft is None:
             found += filter(None, [next_due(routine, standing, now), _expiry(standing), _next_excluded(routine, standing)])
-            found += [hold.until for hold in standing.holds.values() if hold.until]
+            found += [hold.until for hold in standing.holds.values() if hold.until and hold.until > now]
+            if standing.holds and routine.quiet_hours is not None:
+                found += filter(None, [routine.quiet_hours.until(now, routine.zone)])
             found += [at for promise, at in sla.deadlines(routine, standing) if promise not in standing.overdue]
     return min(found, default=None)
 
@@ -290,7 +293,7 @@ def _hold_request(routine: Routine, standing: Standing, request: Request, refuse
         yield from _ask(routine, standing, now, facts, request=request.id)
     if refused.reason == "replace":
         yield from _stops(standing)
-    if request.hold != refused.reason:
+    if (request.hold, request.until) != (refused.reason, refused.until):
         yield Hold(standing.id, refused.reason, request=request.id, until=refused.until, facts=refused.facts)
 
 
@@ -443,7 +446,7 @@ def _release(routine: Routine, standing: Standing, hold: Held, now: datetime, fa
     elif refused.hold:
         if refused.reason == "approval":
             yield from _ask(routine, standing, now, facts, slot=slot)
-        if refused.reason != hold.reason and hold.reason not in (RELEASED, "catch_up"):
+        if (refused.reason, refused.until) != (hold.reason, hold.until) and hold.reason not in (RELEASED, "catch_up"):
             yield Hold(name, refused.reason, slot, until=refused.until, facts=refused.facts)
     elif refused.reason != "overlap" or hold.reason == "catch_up":
         yield Skip(name, False, refused.reason, slot=slot, facts=refused.facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision
+from routinectl.core import decision, upcoming
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
@@ -58,10 +58,17 @@ def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, 
     """Return the next fire, nominal and due, in UTC and in the routine's zone; None when there is none."""
     if not routine.enabled or standing.paused is not None or standing.invalid is not None or standing.deleted:
         return None
-    wake = decision.next_due(routine, standing, now)
-    if wake is None or standing.draft is not None:
+    due = decision.next_due(routine, standing, now)
+    found = [(due, due - routine.offset)] if due is not None else []
+    found += [(hold.until, slot) for slot, hold in standing.holds.items() if hold.reason == "calendar" and hold.until is not None]
+    if routine.excluded is not None:
+        after = max(now, standing.excluded_mark or now)
+        found += [
+            (item.moved + routine.offset, item.slot) for item in upcoming.excluded(routine, after, due) if item.moved and item.moved > now
+        ]
+    if not found or standing.draft is not None:
         return None
-    slot = wake - routine.offset
+    wake, slot = min(found)
     return {"nominal": to_iso(slot), "due": to_iso(wake), "local": wake.astimezone(routine.zone.info).isoformat(),
             "timezone": routine.zone.name}  # fmt: skip
 

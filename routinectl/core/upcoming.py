@@ -12,6 +12,14 @@ _MOST_MOVED = 50
 
 
 @dataclass(frozen=True, slots=True)
+class Fire:
+    """A coming fire: when it is due, and the nominal instant of its slot."""
+
+    due: datetime
+    slot: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Excluded:
     """A slot on an excluded day: when it is due instead (None: it is skipped), and why."""
 
@@ -24,15 +32,20 @@ class Excluded:
         return {"slot": to_iso(self.slot), "to": to_iso(self.moved) if self.moved else None, "why": self.why}
 
 
-def fires(routine: Routine, after: datetime, count: int) -> tuple[list[datetime], list[Excluded]]:
-    """Return the next due instants, and the excluded slots among them, in order; moved slots are due where they are moved to."""
-    due = [routine.due(slot) for slot in routine.schedule.upcoming(after, count)]
-    excluded = _excluded(routine, after, due[-1] if len(due) == count and due else None)
-    moved = [item.moved + routine.offset for item in excluded if item.moved is not None and item.moved > after]
-    return sorted({*due, *moved})[:count], excluded
+def fires(routine: Routine, after: datetime, count: int) -> tuple[list[Fire], list[Excluded]]:
+    """Return the next fires, and the excluded slots among them, in order; moved slots are due where they are moved to.
+
+    Of slots that are due together one fires: that of the schedule, else the newest.
+    """
+    slots = routine.schedule.upcoming(after, count)
+    days = excluded(routine, after, routine.due(slots[-1]) if len(slots) == count and slots else None)
+    found = {item.moved + routine.offset: item.slot for item in days if item.moved is not None and item.moved > after}
+    found |= {routine.due(slot): slot for slot in slots}
+    return [Fire(due, found[due]) for due in sorted(found)[:count]], days
 
 
-def _excluded(routine: Routine, after: datetime, until: datetime | None) -> list[Excluded]:
+def excluded(routine: Routine, after: datetime, until: datetime | None) -> list[Excluded]:
+    """Return the slots after an instant (and up to another) that lie on excluded days, at most `_MOST_MOVED`."""
     found: list[Excluded] = []
     if routine.excluded is None or routine.calendar is None:
         return found

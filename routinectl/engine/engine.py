@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from routinectl.core import decision, gates, record, retry
-from routinectl.core.admit import admit
+from routinectl.core.admit import admit, place_in_line
 from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
@@ -133,6 +133,7 @@ class Engine:
         """Record what `decide` says about these routines; return the starts among it, claimed and durable."""
         claimed: list[Claimed] = []
         again: set[str] = set()
+        retries: dict[str, datetime] = {}  # that are due and found no place
 
         def make() -> list[Event]:
             events: list[Event] = []
@@ -148,6 +149,8 @@ class Engine:
             admitted, late = admit(starts, self.limit - len(self.world.running), self.free_pools())
             for item in late:
                 start = item.start
+                if start.retry is not None:
+                    retries[start.id] = place_in_line(self._routine(start.id), start.due)[0]
                 wishes = decision.without_place(start, item.reason, self.world.standing(start.id), self._routine(start.id))
                 events += [record.event_of(wish, now) for wish in wishes]
             for start in admitted:
@@ -161,6 +164,7 @@ class Engine:
             for item in claimed:
                 item.lock.close()
             raise
+        self.world.waiting.update(retries)
         # Our own events change only what we just decided; a hold may have its turn at once, so it is looked at again.
         self.world.dirty.difference_update(set(names) - again - known)
         return claimed

@@ -350,6 +350,10 @@ class Serve:
     # -- the rest
 
     def _housekeeping(self) -> None:
+        first = self.world.next_wake()
+        idle = first[0] - clock.now().timestamp() if first is not None else _LONGEST_SLEEP
+        if 0 <= idle <= _WARM:
+            return  # what is due in a moment comes first
         awake = clock.awake()
         if self.projector is not None and self.projector.behind and awake >= self._project_at():
             self.projector.flush(clock.now())
@@ -361,10 +365,7 @@ class Serve:
         if awake >= self.next_retain:
             drop_segments(self.world, self.engine.settings.retention)
             self.next_retain = awake + _RETAIN_SECONDS
-        wake = self.world.next_wake()
-        self.maintainer.consider(
-            self.engine.settings.maintenance, wake[0] - clock.now().timestamp() if wake is not None else _LONGEST_SLEEP
-        )
+        self.maintainer.consider(self.engine.settings.maintenance, idle)
         done = self.maintainer.finish(clock.now())
         if done is not None:
             self.engine.append([done], clock.now())

@@ -159,7 +159,7 @@ def show(session: Session, name: str) -> Row:
     fires: list[Row] = []
     if routine is not None and routine.enabled and standing.paused is None and standing.invalid is None:
         due, _ = upcoming.fires(routine, _from(standing, session), 5)
-        fires = [_fire(at - routine.offset, at, routine.zone.info) for at in due]
+        fires = [_fire(item.slot, item.due, routine.zone.info) for item in due]
     parallel = routine.parallel if routine else 1
     return {
         **projection.state(standing, routine, session.now),
