@@ -8,7 +8,7 @@ import pytest
 
 from routinectl.core import decision
 from routinectl.core.admit import admit
-from routinectl.core.decision import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, decide, next_wake
+from routinectl.core.decision import decide, next_wake
 from routinectl.core.event import Event
 from routinectl.core.gates import Facts, payload_key
 from routinectl.core.projection import next_fire
@@ -18,6 +18,7 @@ from routinectl.core.routine import build
 from routinectl.core.standing import Standing, from_plain, to_plain
 from routinectl.core.units import to_iso
 from routinectl.core.upcoming import fires
+from routinectl.core.wish import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop
 
 HOURLY = {"name": "x", "timezone": "UTC", "triggers": [{"cron": "0 * * * *"}], "action": {"command": ["true"]}}
 DAY = "2026-03-02T"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from routinectl.core.decision import Start
 from routinectl.core.routine import Routine
+from routinectl.core.wish import Start
 
 HEAD_START = {"high": timedelta(hours=-1), "normal": timedelta(), "low": timedelta(hours=1)}
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from routinectl.core.catch_up import Interval
-from routinectl.core.decision import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, Wish
 from routinectl.core.event import Event
 from routinectl.core.gates import local_day, payload_key
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Run, Standing
 from routinectl.core.units import to_iso
+from routinectl.core.wish import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, Wish
 
 BY_ITSELF = "routinectl"
 

@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.core import decision
-from routinectl.core.decision import Hold, Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.gates import Facts
 from routinectl.core.record import claim, event_of
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import Standing
 from routinectl.core.units import to_iso
+from routinectl.core.wish import Hold, Skip, Start, Stop, Wish
 
 _ROUNDS = 50  # decisions at one instant before it is called stuck
 _FACTS = Facts(content="simulated")
@@ -147,7 +147,7 @@ class _Player:
         else:
             event = event_of(wish, now)
             self._note(wish, now)
-            if isinstance(wish, decision.Stop):
+            if isinstance(wish, Stop):
                 self.ends = [(min(at, now + timedelta(seconds=1)), run) if run == wish.run else (at, run) for at, run in self.ends]
                 heapq.heapify(self.ends)
         self._fold(event, now)

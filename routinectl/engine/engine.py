@@ -21,7 +21,6 @@ from typing import Any
 
 from routinectl.core import decision, gates, record, retry
 from routinectl.core.admit import admit, place_in_line
-from routinectl.core.decision import Skip, Start, Wish
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
 from routinectl.core.record import facts_of
@@ -29,6 +28,7 @@ from routinectl.core.routine import Routine, build
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
+from routinectl.core.wish import Abandon, Skip, Start, Wish
 from routinectl.engine import launch
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
@@ -228,14 +228,14 @@ class Engine:
     def _without_lease(self, start: Start, routine: Routine, standing: Standing, now: datetime) -> list[Event]:
         """A run that has ended on record may have left something alive that holds its lease: that is an overlap."""
         if start.retry is not None:
-            return [record.event_of(decision.Abandon(start.id, start.retry, "what it left behind still holds its lease"), now)]
+            return [record.event_of(Abandon(start.id, start.retry, "what it left behind still holds its lease"), now)]
         if start.request is not None:
-            return [record.event_of(decision.Skip(start.id, False, "overlap", request=start.request.id), now)]
+            return [record.event_of(Skip(start.id, False, "overlap", request=start.request.id), now)]
         assert start.slot is not None
         events = []
         if start.collapsed is not None:
-            events.append(record.event_of(decision.Skip(start.id, True, "collapsed", interval=start.collapsed), now))
-        events.append(record.event_of(decision.Skip(start.id, False, "overlap", slot=start.slot), now))
+            events.append(record.event_of(Skip(start.id, True, "collapsed", interval=start.collapsed), now))
+        events.append(record.event_of(Skip(start.id, False, "overlap", slot=start.slot), now))
         return events
 
     def prepare(self, name: str) -> launch.Prepared:

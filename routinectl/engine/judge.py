@@ -11,7 +11,6 @@ from routinectl.core.expect import Evidence, Expect
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Run
 from routinectl.core.units import from_epoch
-from routinectl.engine import launch
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
 from routinectl.process.supervisor import TooSlow, time_limit
@@ -59,7 +58,7 @@ def _matches(wanted: Expect, text: str) -> tuple[str | None, str | None]:
 def _file(layout: Layout, routine: Routine, wanted: Expect) -> tuple[int | None, datetime | None]:
     if wanted.file is None:
         return None, None
-    state = run_logs.state_of(launch.resolve(layout, routine.id, wanted.file.path))
+    state = run_logs.state_of(layout.resolve(routine.id, wanted.file.path))
     return (None, None) if state is None else (state[0], from_epoch(state[1]))
 
 

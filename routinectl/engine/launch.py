@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from routinectl.core.decision import Start
 from routinectl.core.routine import Action, Routine
 from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
+from routinectl.core.wish import Start
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
 
@@ -91,13 +91,6 @@ def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
             "after": sorted(routine.expect.exit_codes)}  # fmt: skip
 
 
-def resolve(layout: Layout, routine_id: str, text: str) -> str:
-    """Return an absolute path: relative ones start at the routine's folder, `workspace:` ones at the root."""
-    if text.startswith("workspace:"):
-        return os.path.normpath(f"{layout.root}/{text.removeprefix('workspace:')}")
-    return os.path.normpath(os.path.join(layout.folder(routine_id), text))
-
-
 def named_files(layout: Layout, routine: Routine) -> list[str]:
     """Return the files that a routine's action names outside its own folder, without the system's own programs.
 
@@ -105,9 +98,8 @@ def named_files(layout: Layout, routine: Routine) -> list[str]:
     """
     action = routine.action
     words = [*action.argv, *(routine.expect.judge.argv if routine.expect.judge else ()), *action.line.split(), action.interpreter]
-    cwd = resolve(layout, routine.id, action.workdir)
-    paths = [os.path.normpath(os.path.join(cwd, word.removeprefix("workspace:"))) for word in words if "/" in word]
-    paths += [resolve(layout, routine.id, word) for word in words if word.startswith("workspace:")]
+    cwd = layout.resolve(routine.id, action.workdir)
+    paths = [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
     if action.entrypoint:
         module = action.entrypoint.partition(":")[0].replace(".", "/")
         paths += [f"{layout.root}/{module}.py", f"{layout.root}/{module}/__init__.py"]
@@ -115,7 +107,7 @@ def named_files(layout: Layout, routine: Routine) -> list[str]:
 
 
 def _folder(layout: Layout, routine: Routine) -> str:
-    path = resolve(layout, routine.id, routine.action.workdir)
+    path = layout.resolve(routine.id, routine.action.workdir)
     if not os.path.isdir(path):
         raise CannotStart(f"the workdir {path} is no folder")
     return path
@@ -126,7 +118,7 @@ def command_of(layout: Layout, routine: Routine, action: Action) -> list[str]:
     if action.kind == "python":
         interpreter = action.interpreter or sys.executable
         if "/" in interpreter and not interpreter.startswith("/"):
-            interpreter = resolve(layout, routine.id, interpreter)
+            interpreter = layout.resolve(routine.id, interpreter)
         args = json.dumps(dict(action.args or {}))
         return [interpreter, str(_ENTRY), action.entrypoint, args, str(layout.folder(routine.id)), str(layout.root)]
     if action.line:
@@ -160,7 +152,7 @@ def _secrets(layout: Layout, routine: Routine) -> dict[str, str]:
                 raise CannotStart(f"the secret {name} is not there: {where} is not set where routinectl runs")
             found[name] = os.environ[where]
             continue
-        path = resolve(layout, routine.id, where)
+        path = layout.resolve(routine.id, where)
         try:
             found[name] = Path(path).read_text(errors="surrogateescape").rstrip("\n")
         except OSError as error:

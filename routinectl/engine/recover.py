@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from routinectl.core.decision import Start
 from routinectl.core.event import Event
 from routinectl.core.record import facts_of
 from routinectl.core.recovery import Evidence, judge
 from routinectl.core.standing import Request, Run, run_of
 from routinectl.core.units import to_iso
+from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
 from routinectl.files import lease, run_logs
 from routinectl.process import proc

@@ -81,10 +81,8 @@ def _holidays(name: str, now: datetime) -> Iterator[tuple[str, str]]:
 
 def _find(layout: Layout, routine_id: str, text: str) -> str:
     """Return the file of a path: in the routine's folder, else in the workspace, which shares its calendars."""
-    if text.startswith("workspace:"):
-        return f"{layout.root}/{text.removeprefix('workspace:')}"
-    own = f"{layout.folder(routine_id)}/{text}"
-    return own if os.path.exists(own) else f"{layout.root}/{text}"
+    own = layout.resolve(routine_id, text)
+    return own if os.path.exists(own) else layout.resolve(routine_id, f"workspace:{text.removeprefix('workspace:')}")
 
 
 def _ics(path: str, name: str, now: datetime, digests: dict[str, str]) -> Iterator[tuple[str, str]]:

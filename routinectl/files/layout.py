@@ -92,6 +92,12 @@ class Layout:
         """The definition of a routine."""
         return Path(f"{self.root}/routines/{routine_id}/{DEFINITION}")
 
+    def resolve(self, routine_id: str, text: str) -> str:
+        """Return the absolute path of a path in a definition: relative ones start at the routine's folder, `workspace:` ones at the root."""
+        if text.startswith("workspace:"):
+            return os.path.normpath(f"{self.root}/{text.removeprefix('workspace:')}")
+        return os.path.normpath(os.path.join(self.folder(routine_id), text))
+
     def run(self, routine_id: str, run_id: str) -> Path:
         """The folder of one run."""
         return Path(f"{self.root}/.routinectl/runs/{routine_id}/{run_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routinectl.core.decision import Start
+from routinectl.core.wish import Start
 from routinectl.engine import launch
 from routinectl.errors import RoutinectlError
 from routinectl.operations.session import Session

@@ -13,6 +13,7 @@ from routinectl.core.routine import Routine
 from routinectl.core.standing import Standing, from_plain, to_plain
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.verdict import remedy
+from routinectl.core.wish import Hold, Skip, Start, Wish
 from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError
 from routinectl.files import definitions
 from routinectl.operations.history import lines
@@ -155,13 +156,13 @@ def _expected(session: Session, routine: Routine, standing: Standing, at: dateti
     return [text for wish in wishes if (text := _wish_words(wish, at))] or _standing_in_the_way(standing, routine)
 
 
-def _wish_words(wish: decision.Wish, at: datetime) -> str:
-    if isinstance(wish, decision.Start) and wish.slot == at:
+def _wish_words(wish: Wish, at: datetime) -> str:
+    if isinstance(wish, Start) and wish.slot == at:
         return "it starts"
-    if isinstance(wish, decision.Hold) and wish.slot == at:
+    if isinstance(wish, Hold) and wish.slot == at:
         until = f" until {to_iso(wish.until)}" if wish.until else ""
         return f"held: {wish.reason}{until}"
-    if isinstance(wish, decision.Skip) and wish.slot == at:
+    if isinstance(wish, Skip) and wish.slot == at:
         return f"{'missed' if wish.missed else 'skipped'}: {wish.reason}"
     return ""
 

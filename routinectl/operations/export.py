@@ -17,7 +17,7 @@ _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 def command_line(layout: Layout, routine: Routine) -> str:
     """Return the command of a routine as one line for a shell, in its folder and with its environment."""
     action = routine.action
-    folder = launch.resolve(layout, routine.id, action.workdir)
+    folder = layout.resolve(routine.id, action.workdir)
     env = " ".join(f"{key}={shlex.quote(value)}" for key, value in (action.env or {}).items())
     program = f"{action.shell} -c {shlex.quote(action.line)}" if action.line else shlex.join(launch.command_of(layout, routine, action))
     return f"cd {shlex.quote(folder)} && {env + ' ' if env else ''}{program}"
@@ -57,7 +57,7 @@ def systemd(layout: Layout, routine: Routine) -> dict[str, str]:
     calendars = [line for trigger in routine.schedule.triggers for line in _calendar(trigger)]
     service = [
         "[Unit]", f"Description={routine.name}", "", "[Service]", "Type=oneshot",
-        f"WorkingDirectory={launch.resolve(layout, routine.id, routine.action.workdir)}",
+        f"WorkingDirectory={layout.resolve(routine.id, routine.action.workdir)}",
         *(f"Environment={shlex.quote(f'{key}={value}')}" for key, value in (routine.action.env or {}).items()),
         f"ExecStart=/bin/sh -c {_escaped(command_line(layout, routine))}",
         f"TimeoutStartSec={int(routine.timeout.total_seconds())}", f"TimeoutStopSec={int(routine.kill_grace.total_seconds())}",

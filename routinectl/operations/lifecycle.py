@@ -12,6 +12,7 @@ from routinectl.core import decision
 from routinectl.core.event import Event
 from routinectl.core.record import event_of
 from routinectl.core.units import to_iso
+from routinectl.core.wish import Skip
 from routinectl.errors import BusyError, UsageError
 from routinectl.files import atomic, editing
 from routinectl.operations import runs, write
@@ -48,7 +49,7 @@ def resume(session: Session, routine_id: str, *, by: str) -> bool:
         if standing.paused is None:
             return []
         wishes = decision.end_pause(routine, standing, session.now) if routine is not None else []
-        events = [event_of(wish, session.now) for wish in wishes if isinstance(wish, decision.Skip)]
+        events = [event_of(wish, session.now) for wish in wishes if isinstance(wish, Skip)]
         return [*events, Event("routine.resumed", routine_id, {"at": to_iso(session.now), "by": by})]
 
     return bool(runs.record(session, make))
