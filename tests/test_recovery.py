@@ -225,3 +225,27 @@ def test_a_disk_that_fails_makes_nobody_forgotten(workspace, monkeypatch):
         engine.settle([f"r{number}" for number in range(30)], datetime.now(UTC))
 
     assert engine.world.dirty == {f"r{number}" for number in range(30)}
+
+
+def test_an_edit_that_two_processes_see_counts_once(workspace):
+    """Serve and a command both read the changed file; what it means is decided once, and so are the slots before it."""
+    from datetime import UTC, datetime
+
+    from routinectl.core.settings import Settings
+    from routinectl.engine.engine import Engine
+    from routinectl.files.layout import Layout
+
+    workspace.define("x", "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\n")
+    first, second = (Engine(Layout(workspace.root), Settings()) for _ in range(2))
+    first.layout.make()
+    monday, thursday = (datetime(2026, 3, day, 12, tzinfo=UTC) for day in (2, 5))
+    for engine in (first, second):
+        engine.world.load()
+        engine.revise(engine.revisions.look(engine.world, monday), monday)
+    workspace.define("x", "triggers: [{daily: '10:00'}]\naction: {command: ['true']}\n")
+    seen = [(engine, engine.revisions.look(engine.world, thursday)) for engine in (first, second)]
+    for engine, found in seen:
+        engine.revise(found, thursday)
+
+    assert [event["type"] for event in workspace.events(subject="x")] == ["routine.created", "slot.missed", "routine.updated"]
+    assert workspace.events("slot.missed")[0]["data"]["count"] == 3

@@ -32,7 +32,7 @@ from routinectl.core.wish import Abandon, Skip, Start, Wish
 from routinectl.engine import launch
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
-from routinectl.engine.revise import Revisions
+from routinectl.engine.revise import Revisions, Seen
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError
 from routinectl.files import definitions, lease, run_logs
@@ -92,6 +92,16 @@ class Engine:
         """Record events that need no second look."""
         if events:
             self.record(lambda: events, now)
+
+    def revise(self, seen: Sequence[Seen], now: datetime) -> list[Event]:
+        """Record what follows from files that were seen to change; returns those events."""
+        if not seen:
+            return []
+        try:
+            return self.record(lambda: [event for look in seen for event in look()], now)
+        except OSError:
+            self.revisions.keys.clear()  # nothing of it is on record: everything is read again when the disk is well
+            raise
 
     def hear(self) -> list[Event]:
         """Fold what others have appended, make sure that it is durable, and pass it on."""

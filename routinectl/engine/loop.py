@@ -26,7 +26,7 @@ from routinectl.engine.engine import Engine
 from routinectl.engine.maintain import Maintainer
 from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
-from routinectl.engine.revise import PATIENCE, cache_words
+from routinectl.engine.revise import PATIENCE, Seen, cache_words
 from routinectl.errors import BusyError, DefinitionError, RoutinectlError
 from routinectl.files import atomic, config, definitions, journal, watch
 from routinectl.files.lock import Lock, try_lock
@@ -256,8 +256,8 @@ class Serve:
         # A rescan may cost a hundredth of a CPU second a minute, however many routines there are.
         self.next_scan = clock.awake() + max(self.options.scan_interval, cost * 6000 if cost > 0.05 else 0)
 
-    def _apply(self, events: list[Event], now: datetime) -> None:
-        self.engine.append(events, now)
+    def _apply(self, seen: list[Seen], now: datetime) -> None:
+        events = self.engine.revise(seen, now)
         again = clock.awake() + PATIENCE
         self.look_again = {name: self.look_again.get(name, again) for name in self.engine.revisions.doubtful}
         for name in list(self.look_again):

@@ -1,15 +1,16 @@
 """From changed files to revisions: what a scan of the definitions adds to the journal.
 
 File events are hints and a scan is the truth: it compares the state of every definition's file with what was read
-last, reads what differs, and says what follows as events. A changed file counts when it is valid; one that is invalid
+last, reads what differs, and says what follows as events, once the journal is locked. A changed file counts when it is valid; one that is invalid
 or gone counts after a while (`patience`), because an editor may be half way through saving it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from routinectl.core import decision
@@ -26,6 +27,9 @@ from routinectl.files.definitions import Definition
 from routinectl.version import VERSION
 
 PATIENCE = 2.0
+# What was seen of a file, as the events that follow from it where its routine stands when it is called. It is called in
+# the journal's critical section: a serve and a command may have seen the same edit, and it counts once.
+Seen = Callable[[], list[Event]]
 
 
 @dataclass(slots=True)
@@ -41,21 +45,21 @@ class Revisions:
         """Take remembered keys over, of routines that the journal knows; others are read as new."""
         self.keys = {name: key for name, key in keys.items() if name in world}
 
-    def look(self, world: World, now: datetime, *, patience: float = PATIENCE) -> list[Event]:
-        """Return the events of everything that changed since the last look at all files."""
+    def look(self, world: World, now: datetime, *, patience: float = PATIENCE) -> list[Seen]:
+        """Return what was seen of everything that changed since the last look at all files."""
         found = {name: self._whole(name, key) for name, key in definitions.scan(world.layout).items()}
         changed = [name for name, key in found.items() if self.keys.get(name) != key]
         gone = [name for name in self.keys if name not in found]
         if not self.keys:
             gone += [name for name in world.ids() if name not in found and self._lives(world, name)]
-        return self._events(world, changed, dict.fromkeys(gone, ""), found, now, patience)
+        return self._seen(world, changed, dict.fromkeys(gone, ""), found, now, patience)
 
-    def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Event]:
-        """Return the events of what changed about these routines."""
+    def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Seen]:
+        """Return what was seen of what changed about these routines."""
         keys = {name: self._whole(name, definitions.key_of(world.layout.definition(name))) for name in names}
         changed = [name for name, key in keys.items() if key and self.keys.get(name) != key]
         gone = {name: "" for name, key in keys.items() if not key and (name in self.keys or self._lives(world, name))}
-        return self._events(world, changed, gone, keys, now, patience)
+        return self._seen(world, changed, gone, keys, now, patience)
 
     def _whole(self, name: str, key: str) -> str:
         """Return the key of everything a definition was read from: a changed calendar is a changed definition."""
@@ -68,29 +72,30 @@ class Revisions:
         standing = world.standing(name)
         return not standing.deleted and (standing.doc is not None or standing.invalid is not None)
 
-    def _events(
+    def _seen(
         self, world: World, changed: list[str], gone: dict[str, str], keys: dict[str, str], now: datetime, patience: float
-    ) -> list[Event]:
-        events: list[Event] = []
+    ) -> list[Seen]:
+        found: list[Seen] = []
         for name in changed:
-            standing = world.standing(name) if name in world else Standing(name)
             try:
                 definition = definitions.load(world.layout, name, self.settings, now)
             except DefinitionError as error:
                 if self._is_final(name, now, patience):
-                    events += _invalid(standing, error, now)
+                    found.append(partial(_invalid, world, name, error, now))
                     self.keys[name] = keys[name]
                 continue
             self.doubtful.pop(name, None)
             self.sources[name] = definition.sources
             self.keys[name] = self._whole(name, keys[name].partition(" ")[0])
-            events += revision(world, standing, definition, now, trust=self.settings.trust)
+            found.append(partial(revision, world, definition, now, trust=self.settings.trust))
         for name in gone:
             if self._is_final(name, now, patience):
                 self.keys.pop(name, None)
-                if name in world and self._lives(world, name):
-                    events += deletion(world, name, now)
-        return events
+                found.append(partial(self._deleted, world, name, now))
+        return found
+
+    def _deleted(self, world: World, name: str, now: datetime) -> list[Event]:
+        return deletion(world, name, now) if self._lives(world, name) else []
 
     def _is_final(self, name: str, now: datetime, patience: float) -> bool:
         """Say whether a file has been bad or gone for long enough to believe it."""
@@ -106,11 +111,12 @@ def cache_words(settings: Settings) -> str:
     return f"{VERSION} {settings.timezone} {settings.owner} {settings.min_interval} {sorted(settings.pools)} {dict(settings.defaults)!r}"
 
 
-def revision(world: World, standing: Standing, definition: Definition, now: datetime, *, trust: str = "local") -> list[Event]:
+def revision(world: World, definition: Definition, now: datetime, *, trust: str = "local") -> list[Event]:
     """Return what a good definition changes, by the rules of edits (DESIGN 6.8).
 
     Under `trust: approve-changes` a revision that did not come through routinectl here is marked: a person must approve it.
     """
+    standing = world.standing(definition.id) if definition.id in world else Standing(definition.id)
     data: dict[str, Any] = {"at": to_iso(now), "definition": definition.doc, "fingerprint": definition.fingerprint}
     if trust == "approve-changes" and definition.fingerprint not in standing.vouched:
         data["untrusted"] = True
@@ -160,7 +166,8 @@ def deletion(world: World, name: str, now: datetime) -> list[Event]:
     return [*(event_of(wish, now) for wish in wishes), Event("routine.deleted", name, {"at": to_iso(now)})]
 
 
-def _invalid(standing: Standing, error: DefinitionError, now: datetime) -> list[Event]:
+def _invalid(world: World, name: str, error: DefinitionError, now: datetime) -> list[Event]:
+    standing = world.standing(name) if name in world else Standing(name)
     problems = [{"message": item.message, "where": item.where, "hint": item.hint} for item in error.problems]
     if standing.invalid is not None and standing.invalid["problems"] == problems:
         return []

@@ -60,7 +60,7 @@ class Session:
         answer_damage(self.engine, self.now)
         if self.world.running or self.engine.keeping.has_news():
             recover(self.engine, self.now)
-        self.engine.append(self.engine.revisions.look(self.world, self.now, patience=0.0), self.now)
+        self.engine.revise(self.engine.revisions.look(self.world, self.now, patience=0.0), self.now)
         if self.engine.revisions.keys != before:
             cache.write(words, self.engine.revisions.keys)
 
@@ -100,7 +100,7 @@ class Session:
 
     def look_at(self, name: str) -> None:
         """Take in a definition that this operation has just changed."""
-        self.engine.append(self.engine.revisions.look_at(self.world, [name], self.now, patience=0.0), self.now)
+        self.engine.revise(self.engine.revisions.look_at(self.world, [name], self.now, patience=0.0), self.now)
         watch.poke(self.layout)
 
     def close(self) -> None:
