@@ -32,6 +32,7 @@ def test_a_fault_is_told_with_its_place_and_what_to_write_instead(path: Path):
         parse(NOWHERE, raw, "ROUTINE.yaml", "sample", Settings(), NOW, past=False)
 
     assert [(problem.where, problem.message) for problem in caught.value.problems] == [(f"ROUTINE.yaml:{place}", message)]
+    assert all(problem.hint for problem in caught.value.problems)
 
 
 def test_there_are_at_least_forty_of_them():

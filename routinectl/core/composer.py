@@ -56,7 +56,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str
     if "mapping values are not allowed" in problem:
         return "not YAML: a second ': ' in one line", f"quote the text after the first one: {_quoted(content)}"
     context = f" {error.context}" if error.context else ""
-    return f"not YAML: {problem}{context}", ""
+    missing = "every [ needs its ], every { its }, every quote its second one; keys of one block stand in one column"
+    return f"not YAML: {problem}{context}", missing
 
 
 def _quoted(line: str) -> str:

@@ -235,6 +235,8 @@ def _say(word: str, wanted: Any, value: Any, where: str, schema: Schema) -> str:
 
 
 def _hint(schema: Schema, where: str) -> str:
+    if not where:
+        return "the least that is one:  triggers: [{daily: '09:00'}]  and, on the next line,  action: {command: [echo, hello]}"
     if not schema.get("examples"):
         return ""
     key = where.rpartition(".")[2].partition("[")[0]

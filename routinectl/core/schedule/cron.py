@@ -508,4 +508,7 @@ class _FieldReader:
         return text.lower() in self.field.names
 
     def fault(self, message: str, hint: str = "") -> ScheduleError:
-        return ScheduleError(f"{self.field.name} field: {message}", hint)
+        field = self.field
+        names = f" or {field.names[0]}-{field.names[-1]}" if field.names else ""
+        usual = f"the {field.name} is *, or {field.low}-{field.high}{names}: lists 1,3 and ranges 1-5 and steps */2 of them"
+        return ScheduleError(f"{field.name} field: {message}", hint or usual)

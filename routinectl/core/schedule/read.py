@@ -55,11 +55,15 @@ def read_trigger(value: Mapping[str, Any] | str, reading: Reading) -> TimeTrigge
     allowed = {kind, "timezone", *(("anchor",) if kind == "every" else ())}
     for key in value:
         if key not in allowed:
-            raise ScheduleError(f"unknown key '{key}' in a '{kind}' trigger", did_you_mean(str(key), allowed))
+            raise ScheduleError(f"unknown key '{key}' in a '{kind}' trigger", _allowed(str(key), allowed))
     zone = load(value["timezone"]) if "timezone" in value else reading.zone
     trigger = _READERS[kind](value, zone, reading)
     _check(trigger, reading)
     return trigger
+
+
+def _allowed(key: str, allowed: set[str]) -> str:
+    return did_you_mean(key, allowed) or f"its keys are {', '.join(sorted(allowed))}; another kind of trigger is another item: - every: 2h"
 
 
 def meaning_of(trigger: TimeTrigger) -> dict[str, Any]:
