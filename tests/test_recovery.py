@@ -249,3 +249,29 @@ def test_an_edit_that_two_processes_see_counts_once(workspace):
 
     assert [event["type"] for event in workspace.events(subject="x")] == ["routine.created", "slot.missed", "routine.updated"]
     assert workspace.events("slot.missed")[0]["data"]["count"] == 3
+
+
+def test_a_backfill_that_was_claimed_and_never_begun_is_started_for_its_own_slot(workspace):
+    """Its claim alone must say for which slot it makes up; the request is answered by it, and gone."""
+    from routinectl.core.event import Event
+    from routinectl.core.settings import Settings
+    from routinectl.core.units import to_iso
+    from routinectl.engine.engine import Engine
+    from routinectl.engine.recover import recover
+
+    workspace.define("x", "triggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: 'echo made up for $ROUTINE_SLOT'}\n")
+    first, second = (Engine(Layout(workspace.root), Settings()) for _ in range(2))
+    first.layout.make()
+    now = datetime.now(UTC)
+    first.world.load()
+    first.revise(first.revisions.look(first.world, now), now)
+    asked = {"at": to_iso(now), "request": "q1", "by": "me", "mode": "backfill", "for_slot": "2026-03-02T09:00:00Z"}
+    first.append([Event("run.requested", "x", asked)], now)
+    for item in first.fire(["x"], now):
+        item.lock.close()  # it dies here
+    second.world.load()
+    recover(second, now)
+    second.keeping.close()
+
+    out = workspace.root / ".routinectl/runs/x/q1/out"
+    assert until(lambda: out.exists() and out.read_text()) == "made up for 2026-03-02T09:00:00Z\n"

@@ -121,6 +121,8 @@ def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts:
             data["by"] = start.request.by
         if start.request.mode != "normal":
             data["mode"] = start.request.mode
+        if start.request.tree:
+            data["tree"] = start.request.tree
         if start.request.slot is not None:
             data |= {"detail": f"made up for the slot {to_iso(start.request.slot)}", "for_slot": to_iso(start.request.slot)}
         if routine.dedup_window and start.request.payload is not None:

@@ -319,7 +319,7 @@ def _count(standing: Standing, event: Event) -> None:
         standing.dedup[data["dedup"][0]] = to_iso(now)
 
 
-_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail")
+_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree")
 
 
 def _retrying(standing: Standing, event: Event) -> None:

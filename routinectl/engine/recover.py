@@ -12,7 +12,7 @@ from routinectl.core.event import Event
 from routinectl.core.record import facts_of
 from routinectl.core.recovery import Evidence, judge
 from routinectl.core.standing import Request, Run, run_of
-from routinectl.core.units import to_iso
+from routinectl.core.units import from_iso, to_iso
 from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
 from routinectl.files import lease, run_logs
@@ -97,8 +97,8 @@ def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> 
         if taken is None or routine is None:
             refused.append((name, run, "it was claimed, and found too late to be started"))
             continue
-        prepared = engine.prepare(name)
-        request = Request(run.request, run.due, "", payload=run.payload) if run.request else None
+        request = _request_of(run)
+        prepared = engine.prepare_as_it_was(name, request.tree, now)[1] if request and request.tree else engine.prepare(name)
         again = run if run.attempt > 1 else None
         start = Start(name, run.due, run.reason, slot=run.slot, request=request, retry=again)
         if prepared.fault:
@@ -112,3 +112,11 @@ def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> 
     engine.append(
         [Event("run.ended", name, facts_of(run, run.id) | {"at": to_iso(now), "outcome": "not_started", "exit_code": None, "message": why})
          for name, run, why in refused], now)  # fmt: skip
+
+
+def _request_of(run: Run) -> Request | None:
+    """Return what was asked for, as far as starting it again needs that."""
+    if run.request is None:
+        return None
+    slot = run.facts.get("for_slot")
+    return Request(run.request, run.due, "", payload=run.payload, slot=from_iso(slot) if slot else None, tree=run.facts.get("tree", ""))
