@@ -152,6 +152,10 @@ AUDITS = [
     ("used twice", [BOUND, GRANT, claimed(19, content="c1"), ended(19), claimed(20, content="c1"), ended(20)],
      ["x: 2026-11-20T09:00:00Z the run r20 was started without an approval of its content"]),
     ("a draft has no slots", [Event("routine.drafted", "x", {"at": "2026-11-18T11:00:00Z", "by": "agent"}), CREATED], []),
+    ("slots in a pause wait for the resume", [*GOOD[:3], Event("routine.paused", "x", {"at": "2026-11-19T10:00:00Z"})], []),
+    ("and a resume answers them", [*GOOD[:3], Event("routine.paused", "x", {"at": "2026-11-19T10:00:00Z"}), Event("routine.resumed", "x", {"at": SLOT})],
+     ["x: 2026-11-20T09:00:00Z has no verdict"]),
+    ("slots of a broken file wait for its mending", [*GOOD[:3], Event("routine.invalid", "x", {"at": "2026-11-19T10:00:00Z", "problems": []})], []),
     ("and no runs", [Event("routine.drafted", "x", {"at": "2026-11-18T11:00:00Z", "by": "agent"}), CREATED, claimed(19), ended(19)],
      ["x: 2026-11-19T09:00:00Z the run r19 was started although the routine was a draft"]),
 ]  # fmt: skip
@@ -163,6 +167,17 @@ def test_the_audit_reads_events_alone(events, expected):
     report = audit(numbered, NOW)
 
     assert [str(finding) for finding in report.findings] == expected
+
+
+def test_without_a_serve_the_newest_slots_are_open_and_older_ones_are_not():
+    numbered = [
+        Event(event.type, event.subject, event.data, "e", SLOT, seq) for seq, event in enumerate([CREATED, claimed(19), ended(19)], 1)
+    ]
+    gap = [Event(event.type, event.subject, event.data, "e", SLOT, seq) for seq, event in enumerate([CREATED, claimed(20), ended(20)], 1)]
+
+    assert audit(numbered, NOW, decided=False).findings == ()
+    assert [str(item) for item in audit(numbered, NOW).findings] == ["x: 2026-11-20T09:00:00Z has no verdict"]
+    assert [str(item) for item in audit(gap, NOW, decided=False).findings] == ["x: 2026-11-19T09:00:00Z has no verdict"]
 
 
 def test_a_claim_without_an_end_is_told():

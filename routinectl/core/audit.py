@@ -9,9 +9,9 @@ up to where their slots were answered.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from routinectl.core.event import Event
@@ -21,6 +21,8 @@ from routinectl.core.units import from_iso, to_iso
 
 _GRACE_SECONDS = 2.0  # slots younger than this may still be on their way
 _REVISED = ("routine.created", "routine.updated")
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_SHUTS = ("routine.paused", "routine.invalid")
 _SWITCHED = ("routine.enabled", "routine.disabled", "routine.deleted", "routine.drafted", "routine.activated")
 
 
@@ -72,21 +74,34 @@ class _Trail:
     mode: str = "none"
     grant: Mapping[str, Any] | None = None
     spans: list[tuple[Routine, datetime, datetime]] = field(default_factory=list)
-    single: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    single: dict[datetime, int] = field(default_factory=lambda: defaultdict(int))
     intervals: dict[bool, list[tuple[datetime, datetime]]] = field(default_factory=lambda: {False: [], True: []})
-    held: set[str] = field(default_factory=set)
+    held: set[datetime] = field(default_factory=set)
+    apart: set[datetime] = field(default_factory=set)  # slots on days that the calendar excludes
+    shut: set[str] = field(default_factory=set)  # why its newest slots wait for their verdict: paused, invalid
     open: dict[str, int] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
+
+    def newest(self, *, excluded: bool) -> datetime:
+        """Return the newest slot that is answered or held, of the excluded days or of the others."""
+        singles = [slot for slot in (*self.single, *self.held) if (slot in self.apart) == excluded]
+        return max(singles + [through for _, through in self.intervals[excluded]], default=_NEVER)
 
     def close(self, at: datetime) -> None:
         """End the span of the schedule in force."""
         if self.routine is not None and self.since is not None and self.enabled and self.alive and not self.draft and at > self.since:
             self.spans.append((self.routine, self.since, at))
-        self.since = at
+        # A clock set back frees no slot again: what comes before the newest answer is answered.
+        self.since = max(at, self.since or at, self.newest(excluded=False))
 
 
-def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | None = None) -> Report:
-    """Return what is wrong with a history up to an instant, in the order of routines and slots."""
+def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | None = None, *, decided: bool = True) -> Report:
+    """Return what is wrong with a history up to an instant, in the order of routines and slots.
+
+    A slot without an answer is wrong when a later one of its routine has one. Slots after the newest answer are wrong
+    only where a serve has `decided` until that instant, and the routine is neither paused nor invalid: else whoever
+    decides next answers them.
+    """
     trails: dict[str, _Trail] = defaultdict(_Trail)
     for name, known in (seed or {}).items():
         trails[name] = _sown(name, known)
@@ -102,7 +117,7 @@ def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | N
     for name, trail in sorted(trails.items()):
         trail.close(until)
         slots += sum(trail.single.values())
-        found += _gaps(name, trail, until)
+        found += _gaps(name, trail, until, decided and not trail.shut)
     going = [(name, run) for name, trail in sorted(trails.items()) for run in trail.open]
     return Report(slots, sum(len(trail.seen) for trail in trails.values()), tuple(found), tuple(going))
 
@@ -110,7 +125,7 @@ def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | N
 def _sown(name: str, seed: Seed) -> _Trail:
     trail = _Trail(build(name, seed.doc, seed.revised_at), schedule_key(seed.doc), seed.mark, seed.enabled)
     trail.mode, trail.grant = _mode(seed.doc), seed.grant
-    trail.held.update(seed.held)
+    trail.held.update(map(from_iso, seed.held))
     trail.open.update(dict.fromkeys(seed.runs, 1))
     return trail
 
@@ -136,7 +151,12 @@ def _follow(trail: _Trail, event: Event) -> Iterable[Finding]:
     elif kind == "approval.denied":
         trail.grant = None
     elif kind == "slot.held" and "slot" in data:
-        trail.held.add(data["slot"])
+        trail.held.add(from_iso(data["slot"]))
+        trail.apart.update([from_iso(data["slot"])] if data.get("excluded") else ())
+    elif kind in _SHUTS:
+        trail.shut.add(kind)
+    elif kind == "routine.resumed":
+        trail.shut.discard("routine.paused")
     elif kind in ("slot.skipped", "slot.missed"):
         _verdict(trail, data)
     elif kind == "run.claimed":
@@ -154,6 +174,7 @@ def _revise(trail: _Trail, event: Event, at: datetime) -> None:
     if event.type == "routine.created" or key != trail.key:
         trail.close(at)
         trail.key, trail.routine = key, build(event.subject, doc, at)
+    trail.shut.discard("routine.invalid")
     if event.type == "routine.created":
         trail.enabled, trail.alive = doc.get("enabled", True), True
     trail.mode = "before_enable" if _mode(doc) == "none" and event.data.get("untrusted") else _mode(doc)
@@ -190,32 +211,33 @@ def _authority(trail: _Trail, event: Event, at: datetime) -> Iterable[Finding]:
 
 def _verdict(trail: _Trail, data: Mapping[str, Any]) -> None:
     if data.get("slot"):
-        trail.single[data["slot"]] += 1
-        trail.held.discard(data["slot"])
+        slot = from_iso(data["slot"])
+        trail.single[slot] += 1
+        trail.held.discard(slot)
+        trail.apart.update([slot] if data.get("excluded") else ())
     interval = data.get("collapsed") or (data if "through" in data else None)
     if interval:
         half = trail.intervals[bool(data.get("excluded"))]
         half.append((from_iso(interval["after"]), from_iso(interval["through"])))
 
 
-def _gaps(name: str, trail: _Trail, until: datetime) -> Iterable[Finding]:
-    yield from (Finding(name, slot, f"has {count} verdicts") for slot, count in trail.single.items() if count > 1)
+def _gaps(name: str, trail: _Trail, until: datetime, decided: bool) -> Iterable[Finding]:
+    yield from (Finding(name, to_iso(slot), f"has {count} verdicts") for slot, count in trail.single.items() if count > 1)
+    newest = {excluded: trail.newest(excluded=excluded) for excluded in (False, True)}
     for routine, since, through in trail.spans:
         for excluded, schedule in ((False, routine.schedule), (True, routine.excluded)):
-            if schedule is not None:
-                yield from _unanswered(name, trail, schedule, excluded, (routine, since, through, until))
+            if schedule is None:
+                continue
+            due = until - timedelta(seconds=_GRACE_SECONDS) - routine.offset if decided else since
+            for slot, answers in _answers(trail, schedule, excluded, since, through):
+                if answers == 0 and slot not in trail.held and (slot <= due or slot < newest[excluded]):
+                    yield Finding(name, to_iso(slot), "has no verdict")
+                elif answers > 1 and trail.single.get(slot, 0) < 2:
+                    yield Finding(name, to_iso(slot), f"has {answers} verdicts")
 
 
-def _unanswered(
-    name: str, trail: _Trail, schedule: Schedule, excluded: bool, span: tuple[Routine, datetime, datetime, datetime]
-) -> Iterable[Finding]:
-    routine, since, through, until = span
+def _answers(trail: _Trail, schedule: Schedule, excluded: bool, since: datetime, through: datetime) -> Iterator[tuple[datetime, int]]:
+    """Yield every slot of a span with the number of its final verdicts."""
     intervals = trail.intervals[excluded]
     for slot in schedule.walk(since, through):
-        stamp = to_iso(slot)
-        answers = trail.single.get(stamp, 0) + sum(after < slot <= end for after, end in intervals)
-        young = (until - routine.due(slot)).total_seconds() < _GRACE_SECONDS
-        if answers == 0 and stamp not in trail.held and not young:
-            yield Finding(name, stamp, "has no verdict")
-        if answers > 1 and trail.single.get(stamp, 0) < 2:
-            yield Finding(name, stamp, f"has {answers} verdicts")
+        yield slot, trail.single.get(slot, 0) + sum(after < slot <= end for after, end in intervals)

@@ -10,7 +10,7 @@ from datetime import datetime
 from routinectl import clock
 from routinectl.core.audit import Report, Seed, audit
 from routinectl.core.standing import from_plain
-from routinectl.core.units import from_iso, to_iso
+from routinectl.core.units import to_iso
 from routinectl.files import checkpoint, lease, lock
 from routinectl.files.journal import Journal
 from routinectl.files.layout import Layout
@@ -19,14 +19,14 @@ from routinectl.files.layout import Layout
 def run(layout: Layout, *, only: Collection[str] = (), since: datetime | None = None) -> Report:
     """Return what is wrong in a workspace; no daemon is asked, and nothing is written.
 
-    Without a serve, slots after the last event are nobody's fault yet: the next serve answers them. Findings can be limited to some routines, and to what happened since an instant. Runs that still hold their lease are
-    left out of `open`.
+    Without a serve, slots after the newest answered one are nobody's fault yet: the next serve answers them. Findings
+    can be limited to some routines, and to what happened since an instant. Runs that still hold their lease are left
+    out of `open`.
     """
     journal = Journal(layout)
     seed = _seed(layout, journal)
     events = journal.read_new()
-    until = clock.now() if lock.is_held(layout.lock("serve")) or not events else from_iso(events[-1].time)
-    report = audit(events, until, seed)
+    report = audit(events, clock.now(), seed, decided=lock.is_held(layout.lock("serve")))
     damaged = {event.data["segment"] for event in events if event.type == "journal.damaged" and "segment" in event.data}
     findings = [
         item
