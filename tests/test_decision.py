@@ -214,6 +214,9 @@ POLICIES = [
     ("queue_one: a request that waits is not told twice", QUEUE, "08:30:00",
      [RUNNING, requested("09:10:00"), ("09:10:00", "slot.held", {"request": "q1", "reason": "queue"})], "09:20:00", []),
     ("replace: the old run is stopped and the new one waits for that", REPLACE, "08:30:00", [RUNNING], "10:00:00", ["stop r1", "hold 10:00 replace"]),
+    ("approval: an expired slot has its verdict, whatever else is asked at the same time", EVERY, "08:30:00",
+     [held("09:00:00", "09:00:00", "approval"), ASKED], "16:00:00",
+     ["expire", "skipped 09:00 approval_expired", "missed 6 until 15:00 collapsed", "ask about c1", "hold 16:00 approval"]),
     ("replace: a run is stopped once", REPLACE, "08:30:00",
      [RUNNING, ("10:00:00", "run.cancel_requested", {"run": "r1", "by": "replace"}), held("10:00:00", "10:00:00", "replace")], "11:00:00",
      ["missed 10:00 superseded", "hold 11:00 replace"]),
@@ -338,6 +341,13 @@ def test_what_was_decided_is_not_woken_for_again_at_once(changes, created, event
     wake = next_wake(routine, standing, moment)
     assert decide(routine, standing, moment, Facts(content="c1")) == []
     assert wake is None or wake > moment
+
+
+def test_a_slot_that_nobody_was_there_for_is_woken_for_at_once():
+    """A command may leave a checkpoint after it: the wake in it must not be that of the slot after the next."""
+    routine, standing = build("x", HOURLY, at("08:30:00")), stand(HOURLY, "08:30:00")
+
+    assert next_wake(routine, standing, at("09:30:00")) == at("09:00:00")
 
 
 def test_a_retry_without_a_place_is_not_woken_for_by_time():

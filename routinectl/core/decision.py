@@ -12,6 +12,7 @@ the workspace and its pools (`admit`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,10 +49,20 @@ def decide(routine: Routine, standing: Standing, now: datetime, facts: Facts = N
         return [*wishes, Pause(standing.id, f"{standing.failures - standing.forgiven} failures in a row")]
     if standing.invalid is None:
         wishes += _ask_early(routine, standing, now, facts)
-        wishes += _excluded(routine, standing, now)
-        wishes += _holds(routine, standing, now, facts, beside=_starts(wishes))
-        wishes += _slots(routine, standing, now, facts, beside=_starts(wishes))
+        wishes += _excluded(routine, _after(standing, wishes), now)
+        wishes += _holds(routine, _after(standing, wishes), now, facts, beside=_starts(wishes))
+        wishes += _slots(routine, _after(standing, wishes), now, facts, beside=_starts(wishes))
     return wishes
+
+
+def _after(standing: Standing, wishes: list[Wish]) -> Standing:
+    """Return the standing without the held slots that these wishes answer: what follows must not answer them again."""
+    answered = {wish.slot for wish in wishes if isinstance(wish, (Skip, Start)) and wish.slot in standing.holds}
+    if not answered:
+        return standing
+    rest = copy(standing)
+    rest.holds = {slot: hold for slot, hold in standing.holds.items() if slot not in answered}
+    return rest
 
 
 def _starts(wishes: list[Wish]) -> int:
@@ -68,7 +79,7 @@ def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime |
         if standing.paused is not None:
             found += filter(None, [_pause_end(standing)])
         elif standing.invalid is None and standing.draft is None:
-            found += filter(None, [next_due(routine, standing, now), _expiry(standing), _next_excluded(routine, standing)])
+            found += filter(None, [next_due(routine, standing), _expiry(standing), _next_excluded(routine, standing)])
             found += [hold.until for hold in standing.holds.values() if hold.until and hold.until > now]
             if standing.holds and routine.quiet_hours is not None:
                 found += filter(None, [routine.quiet_hours.until(now, routine.zone)])
@@ -76,10 +87,9 @@ def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime |
     return min(found, default=None)
 
 
-def next_due(routine: Routine, standing: Standing, now: datetime) -> datetime | None:
-    """Return when the next unanswered slot is due, or None."""
-    after = max(now - routine.offset, standing.mark) if standing.mark else now - routine.offset
-    slot = routine.schedule.next_after(after)
+def next_due(routine: Routine, standing: Standing) -> datetime | None:
+    """Return when the oldest unanswered slot is (or was) due, or None."""
+    slot = routine.schedule.next_after(standing.mark) if standing.mark is not None else None
     return None if slot is None else routine.due(slot)
 
 

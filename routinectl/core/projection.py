@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision, upcoming
+from routinectl.core import upcoming
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
@@ -58,8 +58,9 @@ def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, 
     """Return the next fire, nominal and due, in UTC and in the routine's zone; None when there is none."""
     if not routine.enabled or standing.paused is not None or standing.invalid is not None or standing.deleted:
         return None
-    due = decision.next_due(routine, standing, now)
-    found = [(due, due - routine.offset)] if due is not None else []
+    slot = routine.schedule.next_after(max(now - routine.offset, standing.mark or now - routine.offset))
+    due = routine.due(slot) if slot is not None else None
+    found = [(due, slot)] if due is not None and slot is not None else []
     found += [(hold.until, slot) for slot, hold in standing.holds.items() if hold.reason == "calendar" and hold.until is not None]
     if routine.excluded is not None:
         after = max(now, standing.excluded_mark or now)
@@ -68,8 +69,8 @@ def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, 
         ]
     if not found or standing.draft is not None:
         return None
-    wake, slot = min(found)
-    return {"nominal": to_iso(slot), "due": to_iso(wake), "local": wake.astimezone(routine.zone.info).isoformat(),
+    wake, nominal = min(found)
+    return {"nominal": to_iso(nominal), "due": to_iso(wake), "local": wake.astimezone(routine.zone.info).isoformat(),
             "timezone": routine.zone.name}  # fmt: skip
 
 
