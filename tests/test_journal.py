@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,10 +201,9 @@ def test_an_event_survives_its_line():
 
 
 def test_a_checkpoint_is_read_back_and_a_damaged_one_is_none(layout):
-    checkpoint.write(layout.checkpoint, (1, 20), 3, "t", [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
-    found = checkpoint.read(layout.checkpoint)
-    assert found is not None
-    assert (found.position, found.seq, found.records) == ((1, 20), 3, [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
+    saved = checkpoint.Checkpoint((1, 20), 3, "t", [{"type": "serve.started"}], [b"a\t-\t-\t{}", b"b\t1.5\to\t{}"])
+    checkpoint.write(layout.checkpoint, saved)
+    assert checkpoint.read(layout.checkpoint) == saved
 
     data = bytearray(layout.checkpoint.read_bytes())
     data[len(data) // 2] ^= 1
@@ -276,3 +276,45 @@ def test_old_segments_go_once_a_checkpoint_and_the_ledgers_hold_what_they_said(l
     assert again.standing("x").position == world.standing("x").position
     assert again.standing("x").version == 21
     assert again.journal.damage == []
+
+
+def test_what_a_failed_sync_left_in_doubt_is_written_again_by_whoever_syncs_next(layout, monkeypatch):
+    """The kernel takes the pages for clean after the error: a second sync alone would succeed, and write nothing."""
+    journal = write(layout, "a")
+    journal.sync()
+    _, safe = journal.position
+
+    def fails(fd):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with journal.transaction():
+        journal.append([Event("a", "x", {})], NOW)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output error"):
+        patch.setattr("routinectl.files.journal.os.fdatasync", fails)
+        journal.sync()
+    assert (layout.journal / "doubt").read_text() == f"1 {safe}"
+
+    written = []
+    pwrite = os.pwrite
+    monkeypatch.setattr("routinectl.files.journal.os.pwrite", lambda fd, data, at: written.append((at, len(data))) or pwrite(fd, data, at))
+    other = Journal(layout)
+    other.read_new()
+    other.sync()
+    assert written == [(safe, journal.position[1] - safe)]
+    assert not (layout.journal / "doubt").exists()
+    assert [event.type for event in other.read_new()] == []
+    assert len(Journal(layout).read_new()) == 2
+
+
+def test_a_clock_that_was_accepted_ends_the_doubt_about_earlier_events(layout):
+    journal = Journal(layout)
+    for time, kind in (("2026-03-05T00:00:00Z", "a"), ("2026-03-02T00:00:00Z", "b")):
+        with journal.transaction():
+            journal.append([Event(kind, "", {})], datetime.fromisoformat(time))
+    assert journal.last_time == "2026-03-05T00:00:00Z"
+    with journal.transaction():
+        journal.append([Event("clock.accepted", "", {})], datetime.fromisoformat("2026-03-02T00:00:01Z"))
+    again = Journal(layout)
+    again.read_new()
+
+    assert journal.last_time == again.last_time == "2026-03-02T00:00:01Z"

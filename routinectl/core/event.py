@@ -55,5 +55,9 @@ def decode(line: bytes) -> Event:
     body, found, tail = line.rpartition(_CRC)
     if not found or zlib.crc32(body) != int(tail[:8], 16):
         raise ValueError("the checksum of the line does not match")
-    plain = json.loads(body + b"}")
+    return from_dict(json.loads(body + b"}"))
+
+
+def from_dict(plain: Mapping[str, Any]) -> Event:
+    """Return the event of an envelope as plain data. Raises KeyError when a member is missing."""
     return Event(plain["type"], plain["subject"], plain["data"], plain["id"], plain["time"], plain["seq"])

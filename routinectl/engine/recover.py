@@ -16,6 +16,7 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
 from routinectl.files import lease, run_logs
+from routinectl.files.lock import Lock
 from routinectl.process import proc
 
 
@@ -88,30 +89,46 @@ def interrupted(engine: Engine, name: str, run: Run, now: datetime) -> Event:
 
 
 def _start_again(engine: Engine, runs: list[tuple[str, Run]], now: datetime) -> None:
-    """Start claimed runs that provably never began, under their own ids; too late ones are recorded as not started."""
-    entries, locks, refused = [], [], []
-    for name, run in runs:
-        routine = engine.world.routine(name)
-        late = routine is None or now - run.due > routine.window(run.slot or run.due)
-        taken = None if late else lease.take(engine.layout, name, run.lease + 1, range(run.lease))
-        if taken is None or routine is None:
-            refused.append((name, run, "it was claimed, and found too late to be started"))
-            continue
-        request = _request_of(run)
-        prepared = engine.prepare_as_it_was(name, request.tree, now)[1] if request and request.tree else engine.prepare(name)
-        again = run if run.attempt > 1 else None
-        start = Start(name, run.due, run.reason, slot=run.slot, request=request, retry=again)
-        if prepared.fault:
-            taken[1].close()
-            refused.append((name, run, prepared.fault))
-            continue
-        entries.append(engine.entry(start, routine, prepared, run.key, now))
-        locks.append(taken[1])
+    """Start claimed runs that provably never began, under their own ids; too late ones are recorded as not started.
+
+    Whoever claimed them may have died, or met a failing disk, before the claim was durable: nothing starts before it is.
+    """
+    engine.world.journal.sync()
+    entries: list[bytes] = []
+    locks: list[Lock] = []
+    refused = []
+    try:
+        for name, run in runs:
+            why = _enter_again(engine, name, run, now, entries, locks)
+            if why:
+                refused.append((name, run, why))
+    except BaseException:
+        for item in locks:
+            item.close()  # else their runs would seem to be alive
+        raise
     if entries:
         engine.send(entries, locks)
     engine.append(
         [Event("run.ended", name, facts_of(run, run.id) | {"at": to_iso(now), "outcome": "not_started", "exit_code": None, "message": why})
          for name, run, why in refused], now)  # fmt: skip
+
+
+def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: list[bytes], locks: list[Lock]) -> str:
+    """Add what the keeper needs to start a run again, its lease first; or return why it is not started."""
+    routine = engine.world.routine(name)
+    late = routine is None or now - run.due > routine.window(run.slot or run.due)
+    taken = None if late else lease.take(engine.layout, name, run.lease + 1, range(run.lease))
+    if taken is None or routine is None:
+        return "it was claimed, and found too late to be started"
+    locks.append(taken[1])
+    request = _request_of(run)
+    prepared = engine.prepare_as_it_was(name, request.tree, now)[1] if request and request.tree else engine.prepare(name)
+    if prepared.fault:
+        locks.pop().close()
+        return prepared.fault
+    start = Start(name, run.due, run.reason, slot=run.slot, request=request, retry=run if run.attempt > 1 else None)
+    entries.append(engine.entry(start, routine, prepared, run.key, now))
+    return ""
 
 
 def _request_of(run: Run) -> Request | None:

@@ -16,7 +16,7 @@ from typing import Any
 from routinectl import clock
 from routinectl.core import decision
 from routinectl.core.admit import place_in_line
-from routinectl.core.event import Event
+from routinectl.core.event import Event, from_dict
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
 from routinectl.errors import DefinitionError
@@ -71,6 +71,7 @@ class World:
         for path in (self.layout.checkpoint, self.layout.base):
             saved = checkpoint.read(path)
             if saved is not None and self.journal.seek(saved.position, saved.seq, saved.time):
+                self.workspace = {plain["type"]: from_dict(plain) for plain in saved.workspace}
                 self._unpack(saved.records)
                 break
         self.catch_up()
@@ -238,6 +239,9 @@ class World:
         """Write a checkpoint of everything folded so far (`base`: the second one too). The journal is synced before it."""
         self.journal.sync()
         records = [self._freeze(name) if name in self.thawed else self.frozen[name] for name in self.ids()]
+        journal = self.journal
+        workspace = [event.as_dict() for event in self.workspace.values()]
+        saved = checkpoint.Checkpoint(journal.position, journal.seq, journal.last_time, workspace, records)
         for path in (self.layout.checkpoint, self.layout.base) if base else (self.layout.checkpoint,):
-            checkpoint.write(path, self.journal.position, self.journal.seq, self.journal.last_time, records)
+            checkpoint.write(path, saved)
         self.since_checkpoint = 0

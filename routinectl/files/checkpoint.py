@@ -1,6 +1,6 @@
 """The folded journal up to a position, so that a start does not read the whole journal.
 
-One header line, then one line per routine: `id<TAB>next wake<TAB>standing as JSON`. The next wake (seconds since 1970,
+One header line (with the newest event of each kind that is about no routine), then one line per routine: `id<TAB>next wake<TAB>standing as JSON`. The next wake (seconds since 1970,
 or `-`) lets a start fill its heap without reading the JSON. The last line is the CRC-32 of everything before it; a file
 that does not match is as good as none.
 """
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from routinectl.files import atomic
 from routinectl.files.journal import Position
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(slots=True)
@@ -26,13 +26,14 @@ class Checkpoint:
     position: Position
     seq: int
     time: str
+    workspace: list[dict[str, Any]]
     records: list[bytes]
 
 
-def write(path: Path, position: Position, seq: int, time: str, records: Iterable[bytes]) -> None:
-    """Write a checkpoint, durably. The journal must have been synced up to `position`."""
-    header = json.dumps({"version": VERSION, "position": position, "seq": seq, "time": time}).encode()
-    body = b"\n".join([header, *records]) + b"\n"
+def write(path: Path, saved: Checkpoint) -> None:
+    """Write a checkpoint, durably. The journal must have been synced up to its position."""
+    plain = {"version": VERSION, "position": saved.position, "seq": saved.seq, "time": saved.time, "workspace": saved.workspace}
+    body = b"\n".join([json.dumps(plain).encode(), *saved.records]) + b"\n"
     atomic.write(path, body + b"%08x\n" % zlib.crc32(body), mode=0o600)
 
 
@@ -52,4 +53,4 @@ def read(path: Path) -> Checkpoint | None:
         return None
     if plain.get("version") != VERSION:
         return None
-    return Checkpoint((plain["position"][0], plain["position"][1]), plain["seq"], plain["time"], records)
+    return Checkpoint((plain["position"][0], plain["position"][1]), plain["seq"], plain["time"], plain["workspace"], records)

@@ -16,12 +16,14 @@ have said is doubted up to the next intact line.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from routinectl.core.event import Event, decode, encode
 from routinectl.core.units import to_iso
@@ -77,6 +79,8 @@ class Journal:
         self._prefix = binascii.hexlify(os.urandom(6)).decode()
         self._count = 0
         self._reserved_until = 0
+        self._synced = 0  # up to where this segment is known to be durable
+        self._named = False  # whether its name is
         self._pending: tuple[int, int, int] | None = None  # a damaged stretch that waits for the next intact line
 
     @property
@@ -95,6 +99,7 @@ class Journal:
             return False
         self._close()
         self.segment, self.offset, self.seq, self.last_time = segment, offset, seq, time
+        self._synced = offset
         return True
 
     def _number_before(self, segment: int, offset: int) -> int:
@@ -168,7 +173,12 @@ class Journal:
         self.offset += len(data)
         self.seq += len(events)
         self._count += len(events)
-        self.last_time = max(time, self.last_time)
+        self._note_time(events, time)
+
+    def _note_time(self, events: Sequence[Event], time: str) -> None:
+        """Remember the latest instant on record; a clock that is accepted begins anew."""
+        accepted = any(event.type == "clock.accepted" for event in events)
+        self.last_time = time if accepted else max(time, self.last_time)
 
     def reserve(self) -> None:
         """Have a mebibyte of disk ready behind the end, for the ends of runs. Raises OSError when there is none left.
@@ -188,9 +198,60 @@ class Journal:
         return len(gone)
 
     def sync(self) -> None:
-        """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again."""
-        if self._fd >= 0:
+        """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again.
+
+        After a failed sync the kernel takes the pages for clean: a second sync would succeed, and write nothing. So what
+        was not known to be durable is noted in `journal/doubt`, and whoever syncs next, of any process, writes it again.
+        """
+        if self._fd < 0 and not (self.segment and self._open(create=False)):
+            return  # there is nothing yet
+        if os.path.lexists(self._doubt):
+            self._write_again()
+        try:
+            if not self._named:  # whoever made this segment may have died before its name was durable
+                atomic.sync_folder(self.layout.journal)
+                self._named = True
             os.fdatasync(self._fd)
+        except OSError:
+            self._leave_doubt()
+            raise
+        self._synced = self.offset
+
+    @property
+    def _doubt(self) -> str:
+        return f"{self.layout.journal}/doubt"
+
+    def _leave_doubt(self) -> None:
+        """Note from where on a sync has failed; the earliest place stays. Needs not be durable: after a power cut nothing is doubtful."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self._doubt, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                atomic.write_all(fd, b"%d %d" % (self.segment, self._synced))
+            finally:
+                os.close(fd)
+
+    def _write_again(self) -> None:
+        """Write what a failed sync left in doubt a second time, and make that durable."""
+        self._take_lock()
+        try:
+            words = Path(self._doubt).read_bytes().split()
+            segment, offset = (int(words[0]), int(words[1])) if len(words) == 2 else (0, 0)
+            for number in [number for number in self.segments() if number >= segment]:
+                self._write_segment_again(number, offset if number == segment else 0)
+            os.unlink(self._doubt)
+        except FileNotFoundError:
+            return  # another process has done it
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _write_segment_again(self, segment: int, offset: int) -> None:
+        fd = os.open(self.path(segment), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            while chunk := os.pread(fd, _READ_BYTES, offset):
+                offset += os.pwrite(fd, chunk, offset)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def reopen(self) -> None:
         """Forget the descriptor after a failed sync: the kernel reports such an error only once per descriptor."""
@@ -242,7 +303,8 @@ class Journal:
             segment, offset, size = self._pending or (self.segment, self.offset, 0)
             self.damage.append(Damage(segment, offset, size, missing, event.time))
             self._pending = None
-        self.seq, self.last_time = max(event.seq, self.seq), max(event.time, self.last_time)
+        self.seq = max(event.seq, self.seq)
+        self._note_time([event], event.time)
         events.append(event)
 
     def _inode_changed(self) -> bool:
@@ -279,7 +341,11 @@ class Journal:
     def _start_segment(self) -> None:
         """Begin the next segment, when the disk has room for it; else this one goes on. It appears with its space set aside."""
         following, making = self.path(self.segment + 1), self.layout.tmp / "segment"
-        os.fdatasync(self._fd)
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._leave_doubt()
+            raise
         fd = -1
         try:
             fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -298,7 +364,8 @@ class Journal:
 
     def _next_segment(self) -> None:
         self._close()
-        self.segment, self.offset, self._reserved_until = self.segment + 1, 0, 0
+        self.segment, self.offset, self._reserved_until, self._synced = self.segment + 1, 0, 0, 0
+        self._named = False
 
     def _open(self, *, create: bool) -> bool:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
