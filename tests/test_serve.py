@@ -243,3 +243,18 @@ def test_git_clean_spares_the_journal(workspace):
     subprocess.run(["git", "clean", "-fdxq"], cwd=workspace.root, env=workspace.env, check=True)
 
     assert workspace.events() == before
+
+
+def test_a_ledger_that_cannot_be_written_stops_nobody(workspace):
+    """P7: somebody has made a folder where x's ledger should be."""
+    for name in ("x", "y"):
+        workspace.define(name, ECHO.format(every="1s"))
+    (workspace.root / "routines/x/history.jsonl").mkdir()
+    with workspace.serving() as serving:
+        serving.wait_for("fall behind")
+        ran = len(workspace.events("run.claimed"))
+        until(lambda: len(workspace.events("run.claimed")) >= ran + 4)
+        until(lambda: "succeeded" in (workspace.root / "routines/y/history.jsonl").read_text())
+        workspace.ok("list")
+        (workspace.root / "routines/x/history.jsonl").rmdir()
+        until((workspace.root / "routines/x/history.jsonl").is_file)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from routinectl import clock
 from routinectl.core.event import Event
+from routinectl.core.record import BY_ITSELF
 from routinectl.core.standing import Run
 from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import recover as recovery
@@ -38,12 +39,31 @@ _WARM = 0.002  # seconds before its due instant in which serve and keeper wake u
 _LONGEST_SLEEP = 20.0  # so that a clock that was set, or a night's sleep, is noticed
 _CHECKPOINT_EVENTS = 10_000
 _CHECKPOINT_SECONDS = 300.0
+_JUMP_SECONDS = 2.0  # less is a clock that is being disciplined
 _SUSPECT_STEP = timedelta(hours=24)
 _BACKWARDS = timedelta(seconds=5)
 _RETRY_SECONDS = 5.0
 _RETAIN_SECONDS = 3600.0
 _LOOK_AGAIN = 1.0
 _AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why the clock is not believed: the reading before it was set, and how near (seconds) it must come to that again.
+
+    `seq` is where the journal ended then: a person who accepts the clock does it in a later event.
+    """
+
+    before: clock.Reading
+    forwards: bool
+    near: float
+    seq: int
+
+    def is_over(self, reading: clock.Reading) -> bool:
+        """Say whether the clock has returned; set back, it may also have caught up with where it was."""
+        step = clock.compare(self.before, reading).step
+        return step <= self.near if self.forwards else step >= -self.near or reading.wall >= self.before.wall
 
 
 @dataclass(slots=True)
@@ -69,12 +89,12 @@ class Serve:
         self.projector: Projector | None = None
         self.watched: dict[int, tuple[str, Run]] = {}
         self.clocks = clock.read()
-        self.suspect_until: datetime | None = None
+        self.doubt: Doubt | None = None
         self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
         self.look_again: dict[str, float] = {}
-        self.trouble = ""
-        self.retry_at = 0.0
+        self.trouble = self.untidy = ""
+        self.retry_at = self.house_at = 0.0
         self.stopping = False
         self.cache = definitions.Cache(engine.layout)
         self.maintainer = Maintainer(engine.layout)
@@ -117,8 +137,8 @@ class Serve:
             self.engine.listeners.insert(0, self.projector.collect)
         now = clock.now()
         last = self.world.journal.last_time
-        if last and from_iso(last) - now > _BACKWARDS and not self._accepted(from_iso(last)):
-            self._suspect(from_iso(last))
+        if last and from_iso(last) - now > _BACKWARDS:
+            self._suspect(clock.Reading(from_iso(last), clock.boot(), clock.awake()), forwards=False, near=0.0)
         self.engine.append([Event("serve.started", "", {"at": to_iso(now), "pid": os.getpid(), "version": VERSION})], now)
         answer_damage(self.engine, now)
         self._watch_runs(recovery.recover(self.engine, now))
@@ -181,16 +201,19 @@ class Serve:
         self._hear_keeper(now)
         self.engine.hear()
         self._look_at_definitions(now)
-        if not self._decides(now):
-            return
+        if self._decides():
+            self._settle(now)
+            self._make_ready(now)
+        self._keep_house()
+
+    def _settle(self, now: datetime) -> None:
+        """Decide for everything that is due, that changed or that waits."""
         self.world.journal.reserve()
         due = self.world.take_due(now.timestamp())
         if due or self.world.dirty:
             self.engine.settle(due, now)
         while self.world.dirty or (self.engine.next_waiting() and self._settle_waiting(now)):
             self.engine.settle([], clock.now())
-        self._make_ready(now)
-        self._housekeeping()
 
     def _settle_waiting(self, now: datetime) -> bool:
         """Give free places to those who wait; say whether that changed anything, so that nobody is asked for ever."""
@@ -206,8 +229,14 @@ class Serve:
                     break
         lost = self.engine.keeping.wire is None and self.world.running and not self.watched
         if lost or (self.recover_at and clock.awake() >= self.recover_at):
-            self.recover_at = 0.0
-            self._watch_runs(recovery.recover(self.engine, now))
+            self._recover(now)
+
+    def _recover(self, now: datetime) -> None:
+        """Find out what became of the open runs; when that fails half way, it is done again."""
+        self.recover_at = clock.awake()
+        found = recovery.recover(self.engine, now)
+        self.recover_at = 0.0
+        self._watch_runs(found)
 
     def _make_ready(self, now: datetime) -> None:
         """Prepare what is due soon, and have a keeper there for it."""
@@ -215,7 +244,7 @@ class Serve:
         if not soon:
             return
         if self.engine.keeping.wire is None and self.engine.fires:
-            recovery.recover(self.engine, now)
+            self._recover(now)
             self.engine.keeping.ensure()
         made = ""
         for name in soon:
@@ -283,43 +312,40 @@ class Serve:
     # -- the clock
 
     def _notice_jump(self, reading: clock.Reading) -> None:
+        """Record that the clock was set or the machine slept; on a failing disk it is noticed again, until it is on record."""
         jump = clock.compare(self.clocks, reading)
+        if abs(jump.step) >= _JUMP_SECONDS or jump.asleep >= _JUMP_SECONDS:
+            if self.doubt is None and abs(jump.step) > _SUSPECT_STEP.total_seconds():
+                self._suspect(self.clocks, forwards=jump.step > 0, near=_SUSPECT_STEP.total_seconds())
+            for name in self.world.ids() if jump.step <= -_JUMP_SECONDS else ():
+                self.world.plan(name, reading.wall)
+            data = {"at": to_iso(reading.wall), "step": round(jump.step, 3), "asleep": round(jump.asleep, 3)}
+            self.engine.append([Event("clock.jumped", "", data)], reading.wall)
         self.clocks = reading
-        if abs(jump.step) < 2 and jump.asleep < 2:
-            return
-        data = {"at": to_iso(reading.wall), "step": round(jump.step, 3), "asleep": round(jump.asleep, 3)}
-        self.engine.append([Event("clock.jumped", "", data)], reading.wall)
-        if abs(jump.step) > _SUSPECT_STEP.total_seconds():
-            before = reading.wall - timedelta(seconds=jump.step)
-            self._suspect(before, forwards=jump.step > 0)
-        for name in self.world.ids() if jump.step < -2 else ():
-            self.world.plan(name, reading.wall)
 
-    def _suspect(self, until: datetime, *, forwards: bool = False) -> None:
-        self.suspect_until = until
-        self.suspect_forwards = forwards
+    def _suspect(self, before: clock.Reading, *, forwards: bool, near: float) -> None:
+        self.doubt = Doubt(before, forwards, near, self.world.journal.seq)
         self.options.on_talk(
-            f"clock suspect: it was {to_iso(until)} and is {to_iso(clock.now())}; nothing is decided until it returns\n"
+            f"clock suspect: it was {to_iso(before.wall)} and is {to_iso(clock.now())}; nothing is decided until it returns\n"
             "Hint: routinectl doctor --accept-clock"
         )
         supervisor.notify(STATUS="clock suspect: nothing is decided")
 
-    def _decides(self, now: datetime) -> bool:
-        """Say whether the clock may be believed."""
-        if self.suspect_until is None:
+    def _decides(self) -> bool:
+        """Say whether the clock may be believed; that it is believed again is put on record."""
+        if self.doubt is None:
             return True
-        returned = now < self.suspect_until + _SUSPECT_STEP if self.suspect_forwards else now >= self.suspect_until
-        if returned or self._accepted(self.suspect_until) or clock.synchronised():
-            self.suspect_until = None
-            self.options.on_talk("the clock is believed again")
-            supervisor.notify(STATUS=self._status())
-            return True
-        return False
-
-    def _accepted(self, doubted: datetime) -> bool:
-        """Say whether a person has accepted the clock since it was doubted."""
         event = self.world.workspace.get("clock.accepted")
-        return event is not None and from_iso(event.data["doubted"]) >= doubted - _SUSPECT_STEP
+        accepted = event is not None and event.seq > self.doubt.seq
+        if not (accepted or self.doubt.is_over(self.clocks) or clock.synchronised()):
+            return False
+        if not accepted:
+            data = {"at": to_iso(self.clocks.wall), "doubted": to_iso(self.doubt.before.wall), "by": BY_ITSELF}
+            self.engine.append([Event("clock.accepted", "", data)], self.clocks.wall)
+        self.doubt = None
+        self.options.on_talk("the clock is believed again")
+        supervisor.notify(STATUS=self._status())
+        return True
 
     # -- trouble
 
@@ -348,6 +374,21 @@ class Serve:
             supervisor.notify(STATUS=self._status())
 
     # -- the rest
+
+    def _keep_house(self) -> None:
+        """Do what is not urgent. What cannot be written is tried again later, and keeps no run from starting."""
+        if clock.awake() < self.house_at:
+            return
+        try:
+            self._housekeeping()
+            self.untidy = ""
+        except OSError as error:
+            self.house_at = clock.awake() + _RETRY_SECONDS
+            self.world.journal.reopen()
+            text = f"ledgers, states or checkpoints fall behind: {error}"
+            if text != self.untidy:
+                self.options.on_talk(text)
+            self.untidy = text
 
     def _housekeeping(self) -> None:
         first = self.world.next_wake()
@@ -412,28 +453,31 @@ class Serve:
 
     def _patience(self) -> float:
         """Return for how many seconds nothing will be due."""
-        now, awake = clock.now().timestamp(), clock.awake()
-        waits = [_LONGEST_SLEEP, self.next_scan - awake]
-        if self.projector is not None and self.projector.behind:
-            waits.append(self._project_at() - awake)
+        awake = clock.awake()
+        waits = [_LONGEST_SLEEP]
         watchdog = supervisor.watchdog_seconds()
         if watchdog:
             supervisor.notify(WATCHDOG="1")
             waits.append(watchdog)
-        waits += [at - awake for at in self.look_again.values()]
+        if self.retry_at > awake:
+            return min(*waits, self.retry_at - awake)  # nothing is done before that
+        waits += [self.next_scan - awake, *(at - awake for at in self.look_again.values())]
+        if self.projector is not None and self.projector.behind:
+            waits.append(max(self._project_at(), self.house_at) - awake)
         if self.recover_at:
             waits.append(self.recover_at - awake)
-        if self.retry_at > awake:
-            waits.append(self.retry_at - awake)
-        elif self.suspect_until is None:
-            wake = self.world.next_wake()
-            if wake is not None:
-                left = wake[0] - now
-                ready = self.world.thawed.get(wake[1])
-                for early in () if ready is not None and ready.prepared is not None else (_EARLY * 0.8,):
-                    left = left - early if left > early else left
-                waits.append(left - _WARM)  # the last moment is not slept through, but turned: what is awake is quick
-        return max(min(waits), 0.0)
+        return max(min(*waits, self._until_due()), 0.0)
+
+    def _until_due(self) -> float:
+        """Return the seconds until a routine wants to be looked at: at its instant, or before it to be made ready."""
+        wake = self.world.next_wake() if self.doubt is None else None
+        if wake is None:
+            return _LONGEST_SLEEP
+        left = wake[0] - clock.now().timestamp()
+        ready = self.world.thawed.get(wake[1])
+        if (ready is None or ready.prepared is None) and left > _EARLY * 0.8:
+            left -= _EARLY * 0.8
+        return left - _WARM  # the last moment is not slept through, but turned: what is awake is quick
 
     def _obey(self, numbers: set[int]) -> None:
         if numbers & {signal.SIGTERM, signal.SIGINT}:

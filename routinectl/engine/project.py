@@ -50,31 +50,46 @@ class Projector:
         return bool(self.lines or self.world.changed)
 
     def flush(self, now: datetime, most: int = _AT_ONCE) -> None:
-        """Write the ledgers and states of at most so many routines."""
+        """Write the ledgers and states of at most so many routines.
+
+        Raises OSError when one could not be written, once the others are; it stays to be written, behind all others.
+        """
         names = list(dict.fromkeys([*self.lines, *self.world.changed]))[:most]
+        failed: OSError | None = None
         for name in names:
             lines = self.lines.pop(name, [])
-            if lines:
-                known = None if name in self.checked else projections.known_events(self.world.layout, name)
-                self.checked.add(name)
-                projections.append_history(self.world.layout, name, lines, known=known)
-            if name in self.world:
-                state = projection.state(self.world.standing(name), self.world.routine(name), now)
-                if not self.world.standing(name).deleted:
-                    projections.write_state(self.world.layout, name, state)
             self.world.changed.discard(name)
+            try:
+                self._write(name, lines, now)
+            except OSError as error:
+                self.lines[name] = lines
+                failed = error
+        if failed is not None:
+            raise failed
         if names and not self.lines:
             projections.write_position(self.world.layout, self.world.journal.position, self.world.journal.seq)
 
+    def _write(self, name: str, lines: list[dict[str, Any]], now: datetime) -> None:
+        if lines:
+            known = None if name in self.checked else projections.known_events(self.world.layout, name)
+            self.checked.discard(name)  # until they are all written
+            projections.append_history(self.world.layout, name, lines, known=known)
+            self.checked.add(name)
+        if name in self.world and not self.world.standing(name).deleted:
+            state = projection.state(self.world.standing(name), self.world.routine(name), now)
+            projections.write_state(self.world.layout, name, state)
+
     def flush_all(self, now: datetime) -> None:
-        """Write everything that waits."""
+        """Write everything that waits. Raises OSError when something cannot be written; it is written another time."""
         while self.behind:
-            self.flush(now)
+            self.flush(now, len(self.lines) + len(self.world.changed))
 
     def close(self, now: datetime) -> None:
         """Write everything and let another one have the lock."""
-        self.flush_all(now)
-        self.lock.close()
+        try:
+            self.flush_all(now)
+        finally:
+            self.lock.close()
 
 
 def unprojected(world: World) -> list[Event]:

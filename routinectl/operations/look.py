@@ -136,9 +136,6 @@ def _waits(standing: Standing) -> bool:
 def _ahead(session: Session) -> float:
     """Return by how many seconds the journal is ahead of the clock."""
     last = session.world.journal.last_time
-    accepted = session.world.workspace.get("clock.accepted")
-    if accepted is not None and str(accepted.data["doubted"]) >= last:
-        return 0.0
     return (from_iso(last) - session.now).total_seconds() if last else 0.0
 
 

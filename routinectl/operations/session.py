@@ -6,6 +6,7 @@ runs that a keeper reported meanwhile, and writes the projections. Where one liv
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Self
 
@@ -106,7 +107,8 @@ class Session:
     def close(self) -> None:
         """Bring projections up to date, and leave a checkpoint where the next command would have to fold a lot."""
         if self.projector is not None:
-            self.projector.close(clock.now())
+            with contextlib.suppress(OSError):  # what was asked is durable; ledgers and states can always be written later
+                self.projector.close(clock.now())
             if self.world.since_checkpoint > _CHECKPOINT_EVENTS:
                 for name in self.world.ids():
                     if name in self.world.thawed:
