@@ -67,6 +67,7 @@ class _Trail:
 
     routine: Routine | None = None
     key: object = None
+    revised_at: datetime | None = None
     since: datetime | None = None
     enabled: bool = True
     draft: bool = False
@@ -123,7 +124,7 @@ def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | N
 
 
 def _sown(name: str, seed: Seed) -> _Trail:
-    trail = _Trail(build(name, seed.doc, seed.revised_at), schedule_key(seed.doc), seed.mark, seed.enabled)
+    trail = _Trail(build(name, seed.doc, seed.revised_at), schedule_key(seed.doc), seed.revised_at, seed.mark, seed.enabled)
     trail.mode, trail.grant = _mode(seed.doc), seed.grant
     trail.held.update(map(from_iso, seed.held))
     trail.open.update(dict.fromkeys(seed.runs, 1))
@@ -173,7 +174,8 @@ def _revise(trail: _Trail, event: Event, at: datetime) -> None:
     key = schedule_key(doc)
     if event.type == "routine.created" or key != trail.key:
         trail.close(at)
-        trail.key, trail.routine = key, build(event.subject, doc, at)
+        trail.key, trail.revised_at = key, at
+    trail.routine = build(event.subject, doc, trail.revised_at or at)  # its jitter may differ
     trail.shut.discard("routine.invalid")
     if event.type == "routine.created":
         trail.enabled, trail.alive = doc.get("enabled", True), True

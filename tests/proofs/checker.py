@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter, defaultdict
 from datetime import datetime
@@ -10,34 +11,43 @@ from pathlib import Path
 from routinectl.core.audit import audit
 from routinectl.core.event import decode
 
+MARK = "echo $ROUTINE_ID $ROUTINE_SLOT $ROUTINE_RUN_ID.$ROUTINE_ATTEMPT $ROUTINE_TRIGGER"  # what a run leaves behind
+
 
 def events(root: Path) -> list:
+    """Return the intact events; a damaged line shows as a gap in their numbers."""
     found = []
     for path in sorted((root / ".routinectl/journal").glob("*.jsonl")):
-        found += [decode(line) for line in path.read_bytes().splitlines()]
+        for line in path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError, KeyError):
+                found.append(decode(line))
     return found
 
 
-def marks(path: Path) -> list[tuple[str, str]]:
-    """Return (routine, slot) for every start of a program, as the programs themselves wrote it."""
-    if not path.exists():
-        return []
-    return [tuple(line.split()[:2]) for line in path.read_text().splitlines()]
+def marks(path: Path) -> list[tuple[str, ...]]:
+    """Return routine, slot, run with attempt, and trigger of every start of a program, as the programs themselves wrote them."""
+    return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def doubled(root: Path, path: Path) -> list[str]:
-    """Return slots that have two claims on record, or two starts by the runs' own marks."""
-    claims = Counter(
-        (event.subject, event.data["slot"]) for event in events(root) if event.type == "run.claimed" and event.data.get("slot")
+    """Return slots and attempts that were claimed twice on record, or started twice by the runs' own marks."""
+    claims = [event for event in events(root) if event.type == "run.claimed"]
+    first = [event for event in claims if event.data.get("attempt", 1) == 1]
+    counters = (
+        Counter((event.subject, event.data["slot"]) for event in first if event.data.get("slot")),
+        Counter((event.subject, event.data["run"], event.data.get("attempt", 1)) for event in claims),
+        Counter(mark[:3] for mark in marks(path)),
+        Counter(mark[:2] for mark in marks(path) if mark[3] == "schedule" and mark[2].endswith(".1")),
     )
-    starts = Counter(marks(path))
-    return [f"{key}: {count}" for counter in (claims, starts) for key, count in counter.items() if count > 1]
+    return [f"{key}: {count}" for counter in counters for key, count in counter.items() if count > 1]
 
 
 def unclaimed(root: Path, path: Path) -> list[str]:
     """Return starts without a claim on record."""
-    claims = {(event.subject, event.data["slot"]) for event in events(root) if event.type == "run.claimed" and event.data.get("slot")}
-    return [str(key) for key in marks(path) if key not in claims]
+    claims = {
+        (event.subject, f"{event.data['run']}.{event.data.get('attempt', 1)}") for event in events(root) if event.type == "run.claimed"
+    }
+    return [str(mark) for mark in marks(path) if (mark[0], mark[2]) not in claims]
 
 
 def without_verdict(root: Path, until: datetime) -> list[str]:
@@ -46,12 +56,12 @@ def without_verdict(root: Path, until: datetime) -> list[str]:
 
 
 def open_runs(root: Path) -> list[str]:
-    """Return runs that were claimed and never ended."""
+    """Return runs that were claimed and neither ended nor wait for their next attempt."""
     going: dict[str, str] = {}
     for event in events(root):
         if event.type == "run.claimed":
             going[event.data["run"]] = event.subject
-        elif event.type == "run.ended":
+        elif event.type in ("run.ended", "run.retrying"):
             going.pop(event.data["run"], None)
     return [f"{name} {run}" for run, name in going.items()]
 

@@ -155,7 +155,7 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
     marks = tmp_path / "marks"
     marks.unlink(missing_ok=True)
     (workspace.root / "routinectl.yaml").write_text("schema: 1\ntimezone: UTC\nlimits: {min_interval: 1s}\n")
-    workspace.define("tick", f"triggers: [{{every: 1s}}]\ntimeout: 1m\naction: {{command: 'echo $ROUTINE_ID $ROUTINE_SLOT >> {marks}'}}\n")
+    workspace.define("tick", f"triggers: [{{every: 1s}}]\ntimeout: 1m\naction: {{command: '{checker.MARK} >> {marks}'}}\n")
     workspace.ok("list")
     os.sync()
     workspace.env |= shim
