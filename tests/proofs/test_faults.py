@@ -34,15 +34,7 @@ WRITES = ["fsync", "fdatasync", "rename", "write", "ftruncate", "mkdir", "openat
 KILLS = [(call, "signal=KILL") for call in WRITES]
 ERRORS = [("write", "error=ENOSPC"), ("write", "error=EIO"), ("fsync", "error=EIO"), ("fdatasync", "error=EIO"), ("rename", "error=EROFS"),
           ("rename", "error=ENOSPC"), ("openat", "error=ENOSPC"), ("openat", "error=EROFS"), ("flock", "error=ENOLCK"), ("flock", "error=EIO")]  # fmt: skip
-STARTUP = 60  # openat calls of the interpreter's own start, which are not ours
-MOST = 500
-
-
-def stride(call: str) -> int:
-    """Return of how many points one is taken."""
-    if not SHORT:
-        return 1
-    return {"openat": 40, "write": 6, "flock": 5}.get(call, 3)
+SAMPLE = 4  # points of each kind of call, in the short form
 
 
 class Bench:
@@ -62,6 +54,20 @@ class Bench:
         return subprocess.run(
             [*before, sys.executable, "-m", "routinectl", *COMMANDS[self.name]], cwd=self.workspace.root,
             env={**self.workspace.env, **(env or {})}, capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+
+    def traced(self, call: str, more: list[str]) -> tuple[subprocess.CompletedProcess[str], str]:
+        log = self.workspace.root.parent / "strace"
+        result = self.trial(["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={call}", *more])
+        return result, log.read_text()
+
+    def calls(self, call: str) -> list[int]:
+        """Return which calls of a kind (the first is 1) to strike: in the workspace, for what Python opens of its own is not ours."""
+        _, log = self.traced(call, [])
+        first = log.split(maxsplit=1)[0] if log else ""
+        lines = [line for line in log.splitlines() if line.split(maxsplit=1)[0] == first and f" {call}(" in line]
+        found = [number for number, line in enumerate(lines, 1) if call != "openat" or str(self.workspace.root) in line]
+        step = max(len(found) // SAMPLE, 1) if SHORT else 1
+        return found[::step]
 
     def check(self, result: subprocess.CompletedProcess[str], where: str) -> None:
         """P3 to P5 after one trial."""
@@ -96,15 +102,8 @@ def test_at_any_call(workspace, name, kind, faults):
     bench = Bench(workspace, name)
     points = told = 0
     for call, fault in faults:
-        number = STARTUP if call == "openat" else 0
-        while number < MOST:
-            number += stride(call)
-            log = workspace.root.parent / "strace"
-            result = bench.trial(
-                ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={number}"]
-            )
-            if "(INJECTED)" not in log.read_text() and "SIGKILL" not in log.read_text():
-                break  # it has fewer calls than that
+        for number in bench.calls(call):
+            result, _ = bench.traced(call, ["-e", f"inject={call}:{fault}:when={number}"])
             points += 1
             told += result.returncode != 0
             bench.check(result, f"{name} {kind} {call} {fault} {number}")
