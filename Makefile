@@ -1,6 +1,7 @@
 # make run     a workspace served before your eyes, with runs you can see; Ctrl-C ends it
 # make test    the tests
 # make check   lint, types, documents fresh        make proofs  the slow proofs        make bench  the figures
+# make compare  the same scenarios against cron and cronstable, side by side
 # make install routinectl for this user, by pipx or in a folder of its own
 # Everything that is needed is made in .venv; nothing of the system is touched.
 
@@ -10,10 +11,10 @@ BIN    := $(VENV)/bin
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format docs proofs proofs-short bench clean python
+.PHONY: help install run test check format docs proofs proofs-short bench compare clean python
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -58,6 +59,9 @@ proofs: $(VENV)/.made-dev
 
 proofs-short: $(VENV)/.made-dev
 	ROUTINECTL_PROOFS=short $(BIN)/python -m pytest -m slow -v $(TESTS)
+
+compare: $(VENV)/.made-dev
+	$(BIN)/python benchmarks/compare.py
 
 bench: $(VENV)/.made-dev
 	$(BIN)/python benchmarks/run.py

@@ -6,6 +6,7 @@
     ├── BusyError                   exit 75   somebody else holds it; try later
     ├── DeniedError                 exit 77   not allowed, or an approval is needed
     ├── DefinitionError             exit 78   a definition or a setting is wrong (all its faults at once)
+    │   ├── UnreadableError         exit 78   a definition that the system does not let us read, for now
     │   └── ScheduleError           exit 78   a time expression that cannot be read or never fires
     └── DeadlineError               exit 124  it took too long
 
@@ -65,6 +66,10 @@ class DefinitionError(RoutinectlError):
     def __init__(self, message: str, hint: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, hint)
         self.problems = tuple(problems)
+
+
+class UnreadableError(DefinitionError):
+    """The system does not let us read a definition; that may pass while the file stays as it is."""
 
 
 class ScheduleError(DefinitionError):

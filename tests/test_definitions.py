@@ -170,3 +170,26 @@ class TestWhatStandsInPlaceOfAFile:
 
         assert rows == {"good": "active", "odd0": "invalid", "odd1": "invalid"}
         assert workspace.run("validate").code == 78
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again(workspace, monkeypatch):
+    """A machine without a free descriptor for a moment makes no routine invalid for ever."""
+    from routinectl.engine.engine import Engine
+    from routinectl.files import definitions
+
+    workspace.define("x", "triggers: [{daily: '09:00'}]\naction: {command: ['true']}\n")
+    engine = Engine(Layout(workspace.root), Settings())
+    engine.layout.make()
+    engine.world.load()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            definitions,
+            "read_bytes",
+            lambda layout, name: (_ for _ in ()).throw(definitions.unread(OSError(24, "Too many open files"), "F")),
+        )
+        engine.revise(engine.revisions.look(engine.world, NOW, patience=0.0), NOW)
+    assert engine.world.standing("x").invalid is not None
+    engine.revise(engine.revisions.look(engine.world, NOW, patience=0.0), NOW)
+
+    assert engine.world.standing("x").invalid is None
+    assert engine.world.standing("x").enabled

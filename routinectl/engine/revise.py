@@ -21,7 +21,7 @@ from routinectl.core.settings import Settings
 from routinectl.core.standing import Standing
 from routinectl.core.units import to_iso
 from routinectl.engine.world import World
-from routinectl.errors import DefinitionError
+from routinectl.errors import DefinitionError, UnreadableError
 from routinectl.files import definitions, projections
 from routinectl.files.definitions import Definition
 from routinectl.version import VERSION
@@ -82,7 +82,8 @@ class Revisions:
             except DefinitionError as error:
                 if self._is_final(name, now, patience):
                     found.append(partial(_invalid, world, name, error, now))
-                    self.keys[name] = keys[name]
+                    if not isinstance(error, UnreadableError):  # that may pass while the file stays as it is: look again
+                        self.keys[name] = keys[name]
                 continue
             self.doubtful.pop(name, None)
             self.sources[name] = definition.sources

@@ -22,7 +22,7 @@ from routinectl.core.schedule import zone
 from routinectl.core.schedule.read import Reading
 from routinectl.core.settings import Settings
 from routinectl.core.units import to_epoch
-from routinectl.errors import DefinitionError
+from routinectl.errors import DefinitionError, UnreadableError
 from routinectl.files import atomic
 from routinectl.files.layout import DEFINITION, Layout
 
@@ -77,15 +77,18 @@ def read_bytes(layout: Layout, routine_id: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise fault(_open_fault(error), name, f"ls -l {name}") from None
+        raise unread(error, name) from None
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise fault(f"it is {_kind(found.st_mode)}, not a file", name, f"ls -l {name}")
         if not _inside(layout, path):
             raise fault("it is a link that leads out of the workspace", name, f'cp --remove-destination "$(readlink -f {name})" {name}')
-        with os.fdopen(os.dup(fd), "rb") as file:
-            return file.read(document.MAX_BYTES + 1) if found.st_size <= document.MAX_BYTES else b" " * found.st_size
+        if found.st_size > document.MAX_BYTES:
+            return b" " * found.st_size
+        return os.read(fd, document.MAX_BYTES + 1)
+    except OSError as error:
+        raise unread(error, name) from None
     finally:
         os.close(fd)
 
@@ -147,6 +150,12 @@ def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *,
         return problems or [Problem("it does not satisfy the schema", (), "routinectl schema")]
     reading = Reading(zone.load(_UTC), to_epoch(now), settings.min_interval, past)
     return checks.check(effective(routine_id, doc, settings), reading, settings.pools)
+
+
+def unread(error: OSError, file: str) -> UnreadableError:
+    """Return the error of a file that the system did not let us read, this time."""
+    message, hint = _open_fault(error), f"ls -l {file}"
+    return UnreadableError(f"{file}: {message}", hint, [Problem(message, (), hint, file)])
 
 
 def fault(message: str, file: str, hint: str) -> DefinitionError:
