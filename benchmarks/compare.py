@@ -207,15 +207,16 @@ def autumn(tool: Tool) -> str:
     """A job every ten minutes of a zone, in the hour that the clock repeats in autumn."""
     if not FAKETIME.exists():
         return "not run: libfaketime is missing"
-    tool.configure([Job("tick", "date -u +%FT%H:%M >> $MARKS", cron="*/10 * * * *", zone="Europe/Berlin")])
+    tool.configure([Job("tick", "env -u LD_PRELOAD date +%s >> $MARKS", cron="*/10 * * * *", zone="Europe/Berlin")])
     fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "@2026-10-25 00:55:00 x60", "TZ": "UTC", "NO_FAKE_STAT": "1"}
     if isinstance(tool, Cron):
         fake |= {"TZ": "Europe/Berlin", "FAKETIME": "@2026-10-25 02:55:00 x60"}  # it knows no zone but the system's
+    began = time.time()
     tool.start(fake)
     time.sleep(72)
-    fired = [line[0] for line in marks(tool)]
-    repeated = sum(text.startswith("2026-10-25T01:") for text in fired)
-    return f"{repeated} of the 6 fires of the repeated hour" if fired else "no fire at all (it may not run under a faked clock)"
+    minutes = [int(line[0]) - began - 5 for line in marks(tool)]  # a second is a minute, and the repeated hour begins after five
+    repeated = sum(-1 <= minute < 59 for minute in minutes)
+    return f"{repeated} of the 6 fires of the repeated hour" if minutes else "no fire at all (it may not run under a faked clock)"
 
 
 def killed(tool: Tool) -> str:
