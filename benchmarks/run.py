@@ -1,7 +1,8 @@
 """Measures routinectl beside a bare spawn loop and other schedulers, on the same program, and writes RESULTS.md.
 
-    make bench                     all of it, about 15 minutes; needs gcc, and for the others a network and root's crontab
-    make bench ROUNDS=3 QUICK=1    routinectl and the C loop only
+    make bench                     all of it, about 40 minutes; needs gcc, and for the others a network and root's crontab
+    make bench ROUNDS=3 QUICK=1    routinectl and the C loop only, without the long journal and the 100 000 routines
+    make bench ONLY="disk commands"   these parts, printed and not written down
 
 Rounds of routinectl and of the loop alternate, and ratios are medians of paired rounds: absolute times on a shared
 machine mean little.
@@ -26,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "routinectl"]
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 QUICK = bool(os.environ.get("QUICK"))
+ONLY = os.environ.get("ONLY", "").split()
 OTHERS = ("apscheduler", "yacron", "cronstable")
 
 
@@ -50,21 +52,21 @@ class Bench:
         )
         return self.starts(float(done.stdout))
 
-    def workspace(self, count: int, trigger: str) -> Path:
+    def workspace(self, count: int, trigger: str, more: str = "") -> Path:
         root = self.folder / f"w{time.monotonic_ns()}"
         (root / "routines").mkdir(parents=True)
-        (root / "routinectl.yaml").write_text("timezone: UTC\nlimits: {min_interval: 1s, max_concurrent_runs: 4096}\n")
+        (root / "routinectl.yaml").write_text("timezone: UTC\nlimits: {min_interval: 1s, max_concurrent_runs: 4096, pools: {p: 4096}}\n")
         for number in range(count):
             path = root / "routines" / f"r{number:05d}" / "ROUTINE.yaml"
             path.parent.mkdir()
             path.write_text(
-                f"name: Routine {number}\ntriggers:\n  - {trigger}\ntimeout: 10m\naction:\n  command: [{self.folder}/tiny, {self.marks}]\n"
+                f"name: Routine {number}\ntriggers:\n  - {trigger}\ntimeout: 10m\n{more}action:\n  command: [{self.folder}/tiny, {self.marks}]\n"
             )
         return root
 
-    def routinectl(self, count: int) -> list[float]:
+    def routinectl(self, count: int, more: str = "") -> list[float]:
         due = (datetime.now(UTC) + timedelta(seconds=8 + count / 150)).replace(microsecond=0)
-        root = self.workspace(count, f'at: "{due.isoformat()}"')
+        root = self.workspace(count, f'at: "{due.isoformat()}"', more)
         self.marks.unlink(missing_ok=True)
         process = subprocess.Popen([*COMMAND, "-w", root, "serve", "--log-level", "error"], stderr=subprocess.DEVNULL)
         wait_until(due.timestamp() + 3 + count / 200)
@@ -281,6 +283,106 @@ def debian_cron(bench: Bench, count: int) -> list[float]:
     return [late for late in bench.starts(due) if late > 0]
 
 
+def policies(bench: Bench, count: int = 1000) -> None:
+    """So many due at once, plain and with every policy that decides something about a start."""
+    everything = (
+        "cooldown: 1s\nmax_runs: 1000\npause_after_failures: 5\nretry: {attempts: 2, delay: 5m}\nsla: {success_within: 26h}\npool: p\n"
+        "quiet_hours: {start: '03:00', end: '03:01'}\nexpect: {exit_codes: [0], duration: '< 10m'}\nbudget: {per_day: {runs: 24}}\n"
+        "misfire: {policy: catch_up, max: 3}\ncalendar: {exclude: [{dates: ['2000-01-01']}]}\n"
+    )
+    bench.lines += [
+        "",
+        f"## {count} at once, with everything on",
+        "",
+        "Cooldown, caps, retries, promises, a pool, quiet hours, expectations, a budget, catch-up and a calendar in each.",
+        "",
+    ]
+    bench.lines += ["| | last start, ms | ratio to C (median of pairs) |", "|---|---|---|"]
+    for name, more in (("plain", ""), ("everything on", everything)):
+        pairs = [(bench.c_loop(count)[-1], bench.routinectl(count, more)[-1]) for _ in range(min(ROUNDS, 3))]
+        bench.lines.append(f"| {name} | {median([pair[1] for pair in pairs]):.0f} | {median([pair[1] / pair[0] for pair in pairs]):.2f} |")
+        print(bench.lines[-1], flush=True)
+
+
+def throughput(bench: Bench, routines: int = 100_000, a_second: int = 100, seconds: int = 300) -> None:
+    """Many routines, of which so many are due in every second: is it late, does it grow?"""
+    bench.marks.unlink(missing_ok=True)
+    root = bench.workspace(0, "")
+    due = (datetime.now(UTC) + timedelta(seconds=120 + routines / 500)).replace(microsecond=0)
+    for number in range(routines):
+        at = (due + timedelta(seconds=number // a_second)) if number < a_second * seconds else due + timedelta(days=30)
+        path = root / "routines" / f"r{number:06d}" / "ROUTINE.yaml"
+        path.parent.mkdir()
+        path.write_text(
+            f"triggers: [{{at: '{at.isoformat()}'}}]\ntimeout: 10m\naction: {{command: [{bench.folder}/tiny, {bench.marks}]}}\n"
+        )
+    taken, process = ready(root)
+    early = due.timestamp() - time.time()
+    wait_until(due.timestamp() + 10)
+    before = memory(process.pid)
+    wait_until(due.timestamp() + seconds)
+    after = memory(process.pid)
+    wait_until(due.timestamp() + seconds + 5)
+    stop(process)
+    starts = sorted(float(line) for line in bench.marks.read_text().split())
+    late = sorted(start - due.timestamp() - index // a_second for index, start in enumerate(starts))
+    bench.lines += [
+        "", f"## {a_second} a second out of {routines}, for {seconds} s", "",
+        (f"Ready after {taken:.0f} s ({'in time' if early > 0 else 'too late'}); {len(late)} of {a_second * seconds} started; lateness of a start: "
+        f"p50 {late[len(late) // 2] * 1000:.0f} ms, p99 {late[int(len(late) * 0.99)] * 1000:.0f} ms, worst {late[-1] * 1000:.0f} ms; "
+        f"memory of serve {before / 1024:.0f} MiB after 10 s, {after / 1024:.0f} MiB at the end."),
+    ]  # fmt: skip
+    print(bench.lines[-1], flush=True)
+    shutil.rmtree(root)
+
+
+def memory(pid: int) -> int:
+    """Return the PSS of a process in KiB."""
+    return next(int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+
+
+def long_history(bench: Bench, runs: int = 500_000) -> None:
+    """A journal of twice so many events: reading it whole, from a checkpoint, and the end of one routine's ledger."""
+    root = bench.workspace(11, 'daily: "09:00"')
+    subprocess.run([*COMMAND, "-w", root, "list"], stdout=subprocess.DEVNULL, check=True)
+    script = HERE / "journal.py"
+    subprocess.run([sys.executable, script, root, str(runs)], check=True)
+    whole, process = ready(root)
+    stop(process)
+    again, process = ready(root)
+    stop(process)
+    unit = median([timed([sys.executable, "-c", "pass"]) for _ in range(9)])
+    asked = median([timed([*COMMAND, "-w", str(root), "history", "r00000", "--limit", "20"]) for _ in range(5)])
+    micro = subprocess.run([sys.executable, script, root, "--fold"], capture_output=True, text=True, check=True).stdout.strip()
+    bench.lines += [
+        "", f"## A journal of {2 * runs} events", "",
+        (f"Recovery without any checkpoint {whole:.1f} s, with one {again * 1000:.0f} ms. `history` of a routine with {runs // 5} runs, its last 20: "
+        f"{(asked - unit) * 1000:.0f} ms over the start of the interpreter ({unit * 1000:.0f} ms). {micro}"),
+    ]  # fmt: skip
+    print(bench.lines[-1], flush=True)
+    shutil.rmtree(root)
+
+
+def disk(bench: Bench) -> None:
+    """What one claim costs at the least: a write of 300 bytes and an fdatasync."""
+    fd = os.open(bench.folder / "sync", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    times = []
+    for _ in range(300):
+        began = time.perf_counter()
+        os.write(fd, b"x" * 300)
+        os.fdatasync(fd)
+        times.append(time.perf_counter() - began)
+    os.close(fd)
+    bench.lines += [
+        "",
+        f"A write of 300 bytes and its fdatasync here: median {median(times) * 1e6:.0f} us, p99 {sorted(times)[-3] * 1e6:.0f} us.",
+    ]
+    print(bench.lines[-1], flush=True)
+
+
+PARTS = (lateness, disk, policies, commands, idle, long_history, throughput, others)
+
+
 def main() -> int:
     if shutil.which("gcc") is None:
         print("Error: gcc is not here\nHint: apt-get install gcc libc6-dev", file=sys.stderr)
@@ -294,11 +396,12 @@ def main() -> int:
             "Ratios are of rounds that alternated in one run; absolute times on a shared machine mean little.",
             "",
         ]
-        lateness(bench)
-        commands(bench)
-        idle(bench)
-        if not QUICK:
-            others(bench)
+        for part in PARTS:
+            if (ONLY and part.__name__ not in ONLY) or (QUICK and part in (others, throughput, long_history)):
+                continue
+            part(bench)
+        if ONLY:
+            return 0
         (HERE / "RESULTS.md").write_text("\n".join(bench.lines) + "\n")
     return 0
 

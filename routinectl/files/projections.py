@@ -20,6 +20,7 @@ from routinectl.files.journal import Position
 from routinectl.files.layout import Layout
 
 _TAIL_BYTES = 256 * 1024
+_LINE_BYTES = 1024  # more than most lines have
 Line = dict[str, Any]
 
 
@@ -72,13 +73,21 @@ def encode(line: Line) -> bytes:
     return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-def read_history(layout: Layout, routine_id: str) -> list[Line]:
-    """Return the good lines of a routine's ledger; foreign and damaged lines are passed over."""
+def read_history(layout: Layout, routine_id: str, *, last: int = 0) -> list[Line]:
+    """Return the good lines of a routine's ledger (at least the `last` so many); foreign and damaged ones are passed over."""
     try:
-        data = history_path(layout, routine_id).read_bytes()
+        with open(history_path(layout, routine_id), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first = max(size - last * _LINE_BYTES, 0) if last else 0
+            while True:
+                file.seek(first)
+                data = file.read()
+                found = list(_lines(data[data.find(b"\n") + 1 :] if first else data))
+                if first == 0 or len(found) >= last:
+                    return found
+                first = max(size - 4 * (size - first), 0)
     except OSError:
         return []
-    return list(_lines(data))
 
 
 def known_events(layout: Layout, routine_id: str) -> set[str]:

@@ -154,6 +154,7 @@ def settle(workspace: Workspace, chaos: Chaos) -> datetime:
     with workspace.serving() as serving:
         if chaos.has_clock:
             workspace.ok("doctor", "--accept-clock")
+            time.sleep(100)  # slots stay answered until the true time has caught up with the clock that was ahead
         serving.wait_for("succeeded", ROUTINES)
     until(lambda: not is_held(workspace.root / ".routinectl/locks/keeper.lock"))
     workspace.ok("status")
