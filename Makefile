@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format docs proofs proofs-short bench compare clean python
+.PHONY: help install run test check format docs proofs proofs-short soak bench compare clean python
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -58,7 +58,10 @@ proofs: $(VENV)/.made-dev
 	$(BIN)/python -m pytest -m slow -v $(TESTS)
 
 proofs-short: $(VENV)/.made-dev
-	ROUTINECTL_PROOFS=short $(BIN)/python -m pytest -m slow -v $(TESTS)
+	ROUTINECTL_PROOFS=short $(BIN)/python -m pytest -m slow -v -n 2 $(TESTS)
+
+soak: $(VENV)/.made-dev
+	ROUTINECTL_SOAK=3600 $(BIN)/python -m pytest -m slow -v -s tests/proofs/test_soak.py -k twenty
 
 compare: $(VENV)/.made-dev
 	$(BIN)/python benchmarks/compare.py

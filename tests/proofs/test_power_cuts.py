@@ -25,7 +25,7 @@ from pathlib import Path
 
 import checker
 import pytest
-from conftest import Workspace, clean_environment, stop_keepers
+from conftest import Workspace, clean_environment, stop_keepers, until
 
 from routinectl.core.audit import audit
 from routinectl.files import journal
@@ -168,7 +168,9 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
                                  stderr=subprocess.DEVNULL)  # fmt: skip
         for loop in loops:
             loop.start()
-        time.sleep(chance.uniform(0.5, 2.0))
+        with contextlib.suppress(AssertionError):
+            until(lambda: any(loop.acknowledged for loop in loops), 10)  # noqa: B023 - asked here and now
+        time.sleep(chance.uniform(0, 1))
         image.cut()
         for loop in loops:
             loop.stop()
@@ -195,9 +197,10 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
 def test_what_was_acknowledged_survives_a_power_cut(image, tmp_path):
     valid, total, gone = play(image, tmp_path, CUTS, {})
 
-    print(f"{valid} valid cuts of {CUTS} ({len(image.failures)} could not be unmounted), {total} acknowledged, {len(gone)} lost")
+    print(f"{valid} valid cuts of {CUTS} ({len(image.failures)} could not be unmounted), {total} acknowledged, {len(gone)} lost; "
+          f"{len(checker.marks(tmp_path / 'marks'))} runs started")  # fmt: skip
     assert valid >= CUTS * 0.9, image.failures
-    assert total > valid / 3
+    assert total >= valid * 0.9
     assert gone == []
 
 

@@ -27,9 +27,10 @@ from routinectl.files.lock import is_held
 
 pytestmark = pytest.mark.slow
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
-KILLS = int(os.environ.get("ROUTINECTL_KILLS", "40" if SHORT else "1000"))
+KILLS = int(os.environ.get("ROUTINECTL_KILLS", "20" if SHORT else "1000"))
 SERVES = LOOPS = 4
 ROUTINES = 100
+MOST = 15 if SHORT else 90  # seconds by which the clock is set
 POLICIES = ["", "concurrency: {policy: queue_one}", "concurrency: {policy: allow, max: 3}", "retry: {attempts: 2, delay: 1s}",
             "misfire: {policy: skip}", "misfire: {policy: catch_up, max: 2}"]  # fmt: skip
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -90,7 +91,7 @@ class Chaos:
             case "keeper":
                 self.kill_keeper()
             case "clock":
-                self.offset.write_text(f"{self.chance.choice((-90, -7, 0, 0, 7, 90)):+}s")
+                self.offset.write_text(f"{self.chance.choice((-MOST, -7, 0, 0, 7, MOST)):+}s")
 
     @property
     def has_clock(self) -> bool:
@@ -154,7 +155,7 @@ def settle(workspace: Workspace, chaos: Chaos) -> datetime:
     with workspace.serving() as serving:
         if chaos.has_clock:
             workspace.ok("doctor", "--accept-clock")
-            time.sleep(100)  # slots stay answered until the true time has caught up with the clock that was ahead
+            time.sleep(MOST + 10)  # slots stay answered until the true time has caught up with the clock that was ahead
         serving.wait_for("succeeded", ROUTINES)
     until(lambda: not is_held(workspace.root / ".routinectl/locks/keeper.lock"))
     workspace.ok("status")
