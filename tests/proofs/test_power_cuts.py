@@ -34,15 +34,14 @@ from routinectl.files.layout import Layout
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
 CUTS = int(os.environ.get("ROUTINECTL_CUTS", "8" if SHORT else "1000"))
 CONTROL_CUTS = 4 if SHORT else 12
+MKFS = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 WITHOUT_LOG_FLUSH = 2
 LOOPS = 3
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("mkfs.ext4") or not shutil.which("gcc"), reason="needs root, mkfs.ext4 and gcc"
-    ),
+    pytest.mark.skipif(os.geteuid() != 0 or not MKFS or not shutil.which("gcc"), reason="needs root, mkfs.ext4 and gcc"),
 ]
 
 
@@ -58,7 +57,7 @@ class Image:
         self.place.mkdir()
         with open(self.file, "wb") as file:
             file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self.file], check=True)
+        subprocess.run([MKFS, "-q", "-F", self.file], check=True)
         self.mount()
 
     def mount(self) -> None:
