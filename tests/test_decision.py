@@ -591,6 +591,22 @@ def test_an_edit_of_the_schedule_moves_the_mark_and_another_edit_does_not():
     assert standing.mark == at("09:40:00")
 
 
+@pytest.mark.parametrize(("on_excluded", "mark"), [("skip", "2026-03-07T09:00"), ("previous_day", "2026-03-06T00:00")])
+def test_an_edit_under_a_clock_set_back_frees_no_slot_again(on_excluded, mark):
+    """The slot of Saturday was excluded and answered; with `previous_day` it is answered ahead of time, and says nothing of others."""
+    doc = {**DAILY, "calendar": {**WEEKENDS, "on_excluded": on_excluded}}
+    standing = Standing("x")
+    answered = {"slot": "2026-03-07T09:00:00Z", "reason": "calendar", "excluded": True}
+    for clock, kind, data in (
+        ("2026-03-05T12:00", "routine.created", {"definition": doc, "fingerprint": "f"}),
+        ("2026-03-07T09:00", "slot.skipped", answered),
+        ("2026-03-06T00:00", "routine.updated", {"definition": {**HOURLY, "triggers": [{"cron": "30 * * * *"}]}, "fingerprint": "g"}),
+    ):
+        standing.fold(Event(kind, "x", {"at": to_iso(instant(clock)), **data}, id=clock, time=to_iso(instant(clock))))
+
+    assert standing.mark == instant(mark)
+
+
 def test_verdicts_outlive_a_deletion():
     standing = stand(
         HOURLY, "08:30:00", RUNNING, ("09:10:00", "run.ended", {"run": "r1", "outcome": "failed"}), ("09:20:00", "routine.deleted", {})

@@ -93,7 +93,8 @@ class _Trail:
         if self.routine is not None and self.since is not None and self.enabled and self.alive and not self.draft and at > self.since:
             self.spans.append((self.routine, self.since, at))
         # A clock set back frees no slot again: what comes before the newest answer is answered.
-        self.since = max(at, self.since or at, self.newest(excluded=False))
+        ahead = self.routine is not None and self.routine.calendar is not None and self.routine.calendar.on_excluded == "previous_day"
+        self.since = max(at, self.since or at, self.newest(excluded=False), _NEVER if ahead else self.newest(excluded=True))
 
 
 def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | None = None, *, decided: bool = True) -> Report:

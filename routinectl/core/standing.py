@@ -192,9 +192,18 @@ def _created(standing: Standing, event: Event) -> None:
         standing.draft = event.data["draft"]
     rescheduled = restarted or schedule_key(previous) != schedule_key(standing.doc)
     if rescheduled or not standing.revised_at:
-        standing.advance(at)
+        standing.advance(max([at, *_answered_until(standing, previous)]))
         standing.revised_at = at
     standing.revision = event.id
+
+
+def _answered_until(standing: Standing, previous: Mapping[str, Any]) -> list[datetime]:
+    """Return up to where slots are answered, which a clock set back may have put after an edit: they are not answered again.
+
+    The slots that a calendar moves to the day before are answered ahead of their time, and say nothing of others.
+    """
+    ahead = previous.get("calendar", {}).get("on_excluded") == "previous_day"
+    return [mark for mark in (standing.mark, None if ahead else standing.excluded_mark) if mark is not None]
 
 
 def _enabled(standing: Standing, event: Event) -> None:
