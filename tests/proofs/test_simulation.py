@@ -39,7 +39,7 @@ def test_fifty_schedules():
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(WORKERS))
 def test_no_promise_breaks_in_thousands_of_schedules(part):
-    seed = int(os.environ.get("ROUTINECTL_SEED", time.time()))
+    seed = int(os.environ.get("ROUTINECTL_SEED", 1 if SHORT else time.time()))  # what CI plays is always the same
     print(f"seed {seed}")
     play(seed + part * SCHEDULES, SCHEDULES // WORKERS)
 
