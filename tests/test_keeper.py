@@ -142,11 +142,12 @@ def test_what_cannot_start_is_told(kept, argv, entry, words):
 
 
 def test_a_deadline_stops_the_whole_tree_also_what_hides_and_ignores_term(kept):
-    kept.shell("test-a", "trap '' TERM; (setsid sleep 301 &); setsid sh -c \"trap '' TERM; sleep 302\" & sleep 303", timeout=0.5, grace=0.5)
+    name = f"test-{os.getpid()}"
+    kept.shell(name, "trap '' TERM; (setsid sleep 301 &); setsid sh -c \"trap '' TERM; sleep 302\" & sleep 303", timeout=0.5, grace=0.5)
     (record,) = kept.hear("ended")
 
     assert record["stopped"] == "timed_out"
-    assert not any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody() if item.state != "Z")
+    assert not any(proc.run_id_of(item.pid) == name for item in proc.everybody() if item.state != "Z")
 
 
 def test_what_a_run_leaves_behind_is_ended(kept):
@@ -154,7 +155,7 @@ def test_what_a_run_leaves_behind_is_ended(kept):
     (record,) = kept.hear("ended")
 
     assert code(record) == 0
-    assert not any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody() if item.state != "Z")
+    assert not any(proc.run_id_of(item.pid) == name for item in proc.everybody() if item.state != "Z")
 
 
 def test_an_orphan_without_a_sign_goes_with_the_last_run(kept):
@@ -168,7 +169,7 @@ def test_leftovers_may_be_kept(kept):
     kept.shell("test-a", "sleep 305 & exit 0", keep=True)
     kept.hear("ended")
 
-    assert any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody())
+    assert any(proc.run_id_of(item.pid) == name for item in proc.everybody())
 
 
 def test_cancel_stops_a_run(kept):

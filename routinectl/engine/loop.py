@@ -93,6 +93,7 @@ class Serve:
         self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
         self.look_again: dict[str, float] = {}
+        self.keeper = 0  # which one was asked about the open runs
         self.trouble = self.untidy = ""
         self.retry_at = self.house_at = 0.0
         self.stopping = False
@@ -227,8 +228,9 @@ class Serve:
             while self.engine.keeping.wire is not None and clock.wait([wire.fileno()], 0):
                 if not self.engine.listen(now):
                     break
-        lost = self.engine.keeping.wire is None and self.world.running and not self.watched
-        if lost or (self.recover_at and clock.awake() >= self.recover_at):
+        keeping = self.engine.keeping
+        lost = not self.watched if keeping.wire is None else keeping.hello["pid"] != self.keeper
+        if (lost and self.world.running) or (self.recover_at and clock.awake() >= self.recover_at):
             self._recover(now)
 
     def _recover(self, now: datetime) -> None:
@@ -236,6 +238,8 @@ class Serve:
         self.recover_at = clock.awake()
         found = recovery.recover(self.engine, now)
         self.recover_at = 0.0
+        # Runs may wait for the keeper that was asked. Should another one be there later, it knows nothing of them.
+        self.keeper = self.engine.keeping.hello["pid"] if self.engine.keeping.wire is not None else 0
         self._watch_runs(found)
 
     def _make_ready(self, now: datetime) -> None:
@@ -246,6 +250,7 @@ class Serve:
         if self.engine.keeping.wire is None and self.engine.fires:
             self._recover(now)
             self.engine.keeping.ensure()
+            self.keeper = self.keeper or self.engine.keeping.hello["pid"]  # nobody waits for an earlier one
         made = ""
         for name in soon:
             routine, wake = self.world.routine(name), self.world.wakes.get(name)

@@ -335,7 +335,7 @@ class SimKeeper:
 
     def hello(self) -> dict[str, Any]:
         alive = [self.started(run) for run in self.runs.values()]
-        return {"hello": 1, "alive": alive, "ending": [], "ended": list(self.unacknowledged.values())}
+        return {"hello": 1, "pid": self.actor.pid, "alive": alive, "ending": [], "ended": list(self.unacknowledged.values())}
 
     def started(self, run: SimRun) -> dict[str, Any]:
         return {"run": run.key, "id": run.routine, "pid": run.pid, "start": run.pid, "at": run.born}
