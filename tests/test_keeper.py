@@ -155,7 +155,7 @@ def test_what_a_run_leaves_behind_is_ended(kept):
     (record,) = kept.hear("ended")
 
     assert code(record) == 0
-    assert not any(proc.run_id_of(item.pid) == name for item in proc.everybody() if item.state != "Z")
+    assert not any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody() if item.state != "Z")
 
 
 def test_an_orphan_without_a_sign_goes_with_the_last_run(kept):
@@ -169,7 +169,7 @@ def test_leftovers_may_be_kept(kept):
     kept.shell("test-a", "sleep 305 & exit 0", keep=True)
     kept.hear("ended")
 
-    assert any(proc.run_id_of(item.pid) == name for item in proc.everybody())
+    assert any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody())
 
 
 def test_cancel_stops_a_run(kept):

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,20 @@ class Image:
         finally:
             os.close(fd)
 
+    def evict(self) -> None:
+        """End whoever lives in another mount namespace and would keep the image mounted there."""
+        ours = os.readlink("/proc/self/ns/mnt")
+        for _ in range(100):
+            held = 0
+            for folder in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if os.readlink(folder / "ns/mnt") != ours and str(self.place) in (folder / "mountinfo").read_text():
+                        held += 1
+                        os.kill(int(folder.name), signal.SIGKILL)
+            if not held:
+                return
+            time.sleep(0.05)
+
     def unmount(self) -> bool:
         """Unmount; where somebody still holds it, that is a cut that does not count."""
         for _ in range(100):
@@ -80,6 +95,16 @@ class Image:
             time.sleep(0.05)
         self.failures.append(done.stderr.strip())
         return False
+
+
+def booted(workspace: Workspace, *words: str) -> list[str]:
+    """Return a command of a machine that has just booted: it has another boot id, in a mount namespace of its own.
+
+    The cut is one of the disk alone. What the product knows of a run without output differs after a boot, and rightly so.
+    """
+    boot = workspace.root.parent.parent / "boot_id"
+    script = f'mount --bind {boot} /proc/sys/kernel/random/boot_id && exec "$@"'
+    return ["unshare", "-m", "--propagation", "slave", "sh", "-c", script, "sh", sys.executable, "-m", "routinectl", *words]
 
 
 class Loop(threading.Thread):
@@ -103,7 +128,7 @@ class Loop(threading.Thread):
                  ["edit", f"base{self.number}", "--set", f"description={name}"]]
             )  # fmt: skip
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "routinectl", *words], cwd=self.workspace.root, env=self.workspace.env,
+                booted(self.workspace, *words), cwd=self.workspace.root, env=self.workspace.env,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
             _, said = self.process.communicate()
             if self.process.returncode == 0:
@@ -123,6 +148,7 @@ def image(tmp_path):
     made.make()
     yield made
     stop_keepers(made.place)
+    made.evict()
     made.unmount()
 
 
@@ -162,8 +188,9 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
     chance, valid, total, gone = random.Random(seed), 0, 0, []
     print(f"seed {seed}")
     for _ in range(cuts):
+        (image.place.parent / "boot_id").write_text(f"{uuid.uuid4()}\n")
         loops = [Loop(workspace, chance, number) for number in range(LOOPS)]
-        serve = subprocess.Popen([sys.executable, "-m", "routinectl", "serve", "--log-level", "error"], cwd=workspace.root, env=workspace.env,
+        serve = subprocess.Popen(booted(workspace, "serve", "--log-level", "error"), cwd=workspace.root, env=workspace.env,
                                  stderr=subprocess.DEVNULL)  # fmt: skip
         for loop in loops:
             loop.start()
@@ -178,6 +205,7 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
         for loop in loops:
             loop.join()
         stop_keepers(workspace.root)
+        image.evict()
         if not image.unmount():
             continue
         image.mount()
