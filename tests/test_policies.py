@@ -130,7 +130,7 @@ def test_quiet_hours_hold_a_request_and_force_passes(workspace):
 
 def test_a_retry_that_finds_no_place_waits_for_one(workspace):
     workspace.configure("limits: {max_concurrent_runs: 1}")
-    by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 2, delay: 1s}\n")
+    by_hand(workspace, "flaky", FLAKY, "retry: {attempts: 2, delay: 3s}\n")
     by_hand(workspace, "long", "'until test -e ../../go; do sleep 0.05; done'")
     with workspace.serving() as serving:
         workspace.ok("run-now", "flaky")
