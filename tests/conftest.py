@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,29 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     (root / "routinectl.yaml").write_text("schema: 1\ntimezone: UTC\nlimits: {min_interval: 1s}\n")
     yield Workspace(root, clean_environment(home))
     stop_keepers(root)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory) -> Path:
+    """Return the library that proofs preload; `shim.c` tells what it does to a process."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    made = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-o", made, ROOT / "tests/proofs/shim.c", "-ldl"], check=True)
+    return made
+
+
+def keepers_of(root: Path) -> list[int]:
+    """Return the keepers of a workspace: for a moment, while one starts, there may be two processes."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            held = [os.readlink(path) for path in (folder / "fd").iterdir()]
+            if b"keeper import main" in (folder / "cmdline").read_bytes() and any(path.startswith(str(root)) for path in held):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
 
 
 def stop_keepers(root: Path) -> None:

@@ -463,6 +463,17 @@ class TestLooking:
 
         assert done.stderr == ""
 
+    @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+    def test_a_descriptor_that_is_closed_is_no_error(self, workspace, closed):
+        import subprocess
+        import sys
+
+        words = f"{sys.executable} -m routinectl add x --cron '0 9 * * *' -- true {closed}; {sys.executable} -m routinectl run-now x --wait {closed}"
+        subprocess.run(words, shell=True, cwd=workspace.root, env=workspace.env, capture_output=True, check=False)
+
+        assert [event["data"]["outcome"] for event in workspace.events("run.ended")] == ["succeeded"]
+        assert workspace.run("doctor").code == 0
+
     def test_control_characters_of_a_run_do_not_reach_the_terminal(self, workspace):
         workspace.define("x", "timeout: 1m\naction: {command: [printf, '\\033[31mred\\a']}\n")
         workspace.ok("run-now", "x", "--wait")

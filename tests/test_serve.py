@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import os
 import signal
@@ -11,6 +13,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from conftest import ECHO, until
+
+from routinectl.cli.speaker import Speaker
 
 SLEEPER = "triggers: []\ntimeout: 2m\naction: {command: 'sleep 3; echo done; exit 7'}\n"
 
@@ -29,6 +33,50 @@ def test_a_routine_fires_at_its_instants_and_every_slot_has_one_verdict(workspac
     lines = ledger(workspace, "tick")
     assert {line["outcome"] for line in lines} == {"succeeded"}
     assert lines[0]["message"] == "hello"
+
+
+def test_it_fires_on_while_nobody_reads_what_it_says(workspace):
+    workspace.define("tick", ECHO.format(every="1s"))
+    with workspace.serving("--log-format", "json", "--log-level", "debug") as serving:
+        fcntl.fcntl(serving.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        until(lambda: len(workspace.events("run.ended")) >= 6)
+        assert sum(map(len, map(json.dumps, workspace.events()))) > 2 * 4096
+        serving.wait_for('"type": "run.ended"', 6)  # what was not taken at once comes later
+
+
+def test_it_fires_on_when_the_reader_is_gone(workspace):
+    workspace.define("tick", ECHO.format(every="1s"))
+    with workspace.serving() as serving:
+        reader, serving.process.stderr = serving.process.stderr, io.BytesIO()
+        reader.close()
+        before = len(workspace.events("run.ended"))
+        until(lambda: len(workspace.events("run.ended")) >= before + 2)
+
+
+def test_what_nobody_takes_is_dropped_and_counted():
+    reader, writer = os.pipe()
+    speaker = Speaker(writer, "{} lost".format)
+    line = "x" * 1023
+    for _ in range(1200):
+        speaker.say(line)
+    os.set_blocking(reader, False)
+    said = b""
+    while (chunk := _read(reader)) or said.count(b"\n") < 1000:
+        said += chunk
+        speaker.flush()
+    lines = said.decode().splitlines()
+    os.close(reader)
+    os.close(writer)
+
+    shown = lines.count(line)
+    assert lines[shown:] == [f"{1200 - shown} lost"]
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return b""
 
 
 def test_a_second_serve_exits_with_75(workspace):

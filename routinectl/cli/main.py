@@ -12,6 +12,7 @@ from routinectl.version import VERSION
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises for something a user did."""
+    _open_standard_descriptors()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["version"]):
         print(f"routinectl {VERSION}")
@@ -24,6 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough: no error, and no complaint from the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _open_standard_descriptors() -> None:
+    """Give whoever was started with a closed 0, 1 or 2 an empty one: else the next file opened would be written into."""
+    streams = ("stdin", "r"), ("stdout", "w"), ("stderr", "w")
+    for fd, (name, mode) in enumerate(streams):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - it lives as long as the process
 
 
 def _run(words: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from routinectl import clock
 from routinectl.cli import output
+from routinectl.cli.speaker import Speaker
 from routinectl.core.event import Event
 from routinectl.core.projection import history_line
 from routinectl.core.units import from_epoch, to_iso
@@ -20,6 +21,7 @@ from routinectl.files.layout import Layout
 from routinectl.operations.serve import open_serve
 
 _LEVELS = ("error", "info", "debug")
+_LAST_WORDS = 1.0  # seconds that the end of a serve waits for a slow reader of its last lines
 
 
 def serve(
@@ -36,13 +38,14 @@ def serve(
     form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
     level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
     log = Log(form == "json", _LEVELS.index(level))
-    options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk)
+    options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=log.speaker.flush)
     running = open_serve(layout, options, standby=standby)
     log.zone = running.engine.settings.timezone
     running.engine.listeners += [log.events, *([listener] if listener else [])]
     running.run()
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")
+    log.speaker.flush(patience=_LAST_WORDS)
 
 
 def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:
@@ -60,6 +63,7 @@ class Log:
     def __init__(self, as_json: bool, level: int) -> None:
         self.as_json, self.level = as_json, level
         self.zone = "UTC"
+        self.speaker = Speaker(sys.stderr.fileno(), self._lost)
 
     def ready(self, running: Serve) -> None:
         """Say that serve is there, what it found, and what fires next."""
@@ -67,34 +71,31 @@ class Log:
         count = sum(1 for name in world.ids() if name in world.frozen or not world.standing(name).deleted)
         broken = [name for name in world.thawed if world.standing(name).invalid is not None and not world.standing(name).deleted]
         if self.as_json:
-            self._json("ready", {"routines": count, "broken": sorted(broken), "pid": os.getpid()})
+            self.speaker.say(_json("ready", {"routines": count, "broken": sorted(broken), "pid": os.getpid()}))
             return
-        output.say(f"routinectl serves {running.engine.layout.root}: {count} routine{'s' if count != 1 else ''}, ready")
+        self.speaker.say(f"routinectl serves {running.engine.layout.root}: {count} routine{'s' if count != 1 else ''}, ready")
         for name in sorted(broken):
             problems = (world.standing(name).invalid or {})["problems"]
             first = problems[0] if problems else {"message": "broken", "where": ""}
-            output.say(f"  {output.word('invalid', sys.stderr)} {name}: {output.safe(first['message'])} ({first['where']})")
+            self.speaker.say(f"  {output.word('invalid', sys.stderr)} {name}: {output.safe(first['message'])} ({first['where']})")
         if sys.stderr.isatty():
             now = clock.now()
             for epoch, name in sorted((wake, name) for name, wake in world.wakes.items())[:5]:
-                output.say(f"  next {output.instant(to_iso(from_epoch(round(epoch))), self.zone, now)}  {name}")
+                self.speaker.say(f"  next {output.instant(to_iso(from_epoch(round(epoch))), self.zone, now)}  {name}")
 
     def talk(self, text: str) -> None:
         """Say something that is no event."""
-        if self.as_json:
-            self._json("note", {"message": text})
-        else:
-            output.say(text)
+        self.speaker.say(self._note(text))
 
     def events(self, events: Sequence[Event]) -> None:
         """Write a line for every verdict, and for what is wrong."""
         for event in events:
             if self.as_json and self.level > 0:
-                self._json("event", event.as_dict())
+                self.speaker.say(_json("event", event.as_dict()))
             elif not self.as_json:
                 text = self._text(event)
                 if text:
-                    output.say(text)
+                    self.speaker.say(text)
 
     def _text(self, event: Event) -> str:
         if event.type == "routine.invalid":
@@ -113,9 +114,11 @@ class Log:
     def _stamp(self, event: Event) -> str:
         return output.instant(event.time[:19] + "Z", self.zone)
 
-    def _json(self, kind: str, value: dict[str, Any]) -> None:
-        sys.stderr.write(json.dumps({"time": to_iso(clock.now()), "kind": kind, **value}, ensure_ascii=False) + "\n")
-        sys.stderr.flush()
+    def _lost(self, count: int) -> str:
+        return self._note(f"{count} lines are not shown here: nobody took them in time (routinectl history has them all)")
+
+    def _note(self, text: str) -> str:
+        return _json("note", {"message": text}) if self.as_json else text
 
 
 _CHANGES = frozenset({"routine.created", "routine.updated", "routine.deleted", "routine.enabled", "routine.disabled", "routine.paused",
@@ -131,3 +134,7 @@ def _verdict(line: dict[str, Any]) -> str:
         return "  ".join(filter(None, parts))
     count = f"{line['count']} slots, " if (line.get("count") or 0) > 1 else ""
     return f"{output.word(line['verdict'], sys.stderr)}  {count}{line['reason']}"
+
+
+def _json(kind: str, value: dict[str, Any]) -> str:
+    return json.dumps({"time": to_iso(clock.now()), "kind": kind, **value}, ensure_ascii=False)

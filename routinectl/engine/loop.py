@@ -68,13 +68,14 @@ class Doubt:
 
 @dataclass(slots=True)
 class Options:
-    """How a serve behaves: for how long (`once`, `until_idle`), and whom it tells."""
+    """How a serve behaves: for how long (`once`, `until_idle`), whom it tells, and what else wants doing when nothing is urgent."""
 
     once: bool = False
     until_idle: bool = False
     scan_interval: float = 60.0
     on_ready: Callable[[Serve], None] = field(default=lambda serve: None)
     on_talk: Callable[[str], None] = field(default=lambda text: None)
+    on_rest: Callable[[], None] = field(default=lambda: None)
 
 
 class Serve:
@@ -142,7 +143,7 @@ class Serve:
             self._suspect(clock.Reading(from_iso(last), clock.boot(), clock.awake()), forwards=False, near=0.0)
         self.engine.append([Event("serve.started", "", {"at": to_iso(now), "pid": os.getpid(), "version": VERSION})], now)
         answer_damage(self.engine, now)
-        self._watch_runs(recovery.recover(self.engine, now))
+        self._recover(now)
         self.engine.revisions.recall(self.cache.read(cache_words(self.engine.settings)), self.world)
         self._scan(now, patience=0.0)
         if not self.options.once:
@@ -400,6 +401,7 @@ class Serve:
         idle = first[0] - clock.now().timestamp() if first is not None else _LONGEST_SLEEP
         if 0 <= idle <= _WARM:
             return  # what is due in a moment comes first
+        self.options.on_rest()
         awake = clock.awake()
         if self.projector is not None and self.projector.behind and awake >= self._project_at():
             self.projector.flush(clock.now())

@@ -266,7 +266,8 @@ class Story:
         with contextlib.suppress(IndexError):
             match self.chance.randrange(3):
                 case 0:
-                    self.run_as(self.chance.choice(others).actor, self.chance.choice(others).turn) if len(others) == 1 else None
+                    other = self.chance.choice(others)
+                    self.run_as(other.actor, other.turn)
                 case 1:
                     self.command()
                 case _:

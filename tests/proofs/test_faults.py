@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import checker
 import pytest
@@ -111,14 +110,6 @@ def test_at_any_call(workspace, name, kind, faults):
     assert points > 5
 
 
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("shim") / "shim.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", made, Path(__file__).with_name("shim.c"), "-ldl"], check=True)
-    return made
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("how", ["short", "torn"])
 def test_at_any_write(workspace, shim, name, how):

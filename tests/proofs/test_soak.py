@@ -17,7 +17,7 @@ from pathlib import Path
 import checker
 import pytest
 import simulation
-from conftest import ROOT, until
+from conftest import ROOT, keepers_of, until
 
 from routinectl.core.audit import audit
 from routinectl.files import journal
@@ -38,18 +38,6 @@ def sizes(pid: int) -> tuple[int, int]:
     return private, len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def keeper_of(root: Path) -> int:
-    """Return the keeper of a workspace, 0 while there is none."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            held = [os.readlink(path) for path in (folder / "fd").iterdir()]
-            if b"keeper" in (folder / "cmdline").read_bytes() and any(path.startswith(str(root)) for path in held):
-                return int(folder.name)
-        except OSError:
-            continue
-    return 0
-
-
 def zombies(*parents: int) -> int:
     found = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -67,7 +55,7 @@ def test_twenty_fires_a_second_leave_it_as_it_was(workspace):
         workspace.define(f"r{number:02d}", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: ['true']}\n")
     with workspace.serving("--log-level", "error") as serving:
         time.sleep(min(SECONDS / 3, 120))
-        pids = serving.process.pid, keeper_of(workspace.root)
+        pids = serving.process.pid, *keepers_of(workspace.root)
         before = [sizes(pid) for pid in pids]
         time.sleep(SECONDS * 2 / 3)
         after = [sizes(pid) for pid in pids]
