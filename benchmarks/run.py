@@ -132,9 +132,7 @@ def idle(bench: Bench) -> None:
         before = usage(process.pid)
         time.sleep(30)
         after = usage(process.pid)
-        pss = next(
-            int(line.split()[1]) for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
-        )
+        pss = memory(process.pid)
         stop(process)
         shutil.rmtree(root)
         bench.lines.append(

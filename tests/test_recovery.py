@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import ECHO, until
+from conftest import ECHO, keepers_of, until
 
 from routinectl import clock
 from routinectl.core.recovery import Evidence, judge
@@ -50,22 +50,12 @@ def test_serve_goes_on_after_its_keeper_was_killed(workspace):
     workspace.define("tick", ECHO.format(every="1s"))
     with workspace.serving() as serving:
         serving.wait_for("succeeded")
-        keepers = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_keeper_of(pid, workspace)]
+        keepers = keepers_of(workspace.root)
         for pid in keepers:
             os.kill(pid, signal.SIGKILL)
         serving.wait_for("succeeded", serving.text.count("succeeded") + 2)
 
     assert keepers
-
-
-def is_keeper_of(pid: str, workspace) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if b"keeper import main" not in file.read():
-                return False
-        return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith(str(workspace.root)) for fd in os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return False
 
 
 def test_a_lost_journal_starts_nothing_as_new(workspace):

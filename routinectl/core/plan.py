@@ -63,10 +63,10 @@ def _fires(name: str, doc: Doc | None, now: datetime) -> int:
     if doc is None or not doc.get("enabled", True):
         return 0
     routine = build(name, doc, now)
-    moved = routine.excluded is not None and routine.calendar is not None and routine.calendar.on_excluded != "skip"
-    return routine.schedule.count(now, now + SPAN) + (
-        routine.excluded.count(now, now + SPAN) if moved and routine.excluded is not None else 0
-    )
+    count = routine.schedule.count(now, now + SPAN)
+    if routine.excluded is not None and routine.calendar is not None and routine.calendar.on_excluded != "skip":
+        count += routine.excluded.count(now, now + SPAN)  # they fire on another day
+    return count
 
 
 def _differences(old: Doc, new: Doc) -> list[Difference]:

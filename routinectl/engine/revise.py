@@ -1,8 +1,8 @@
 """From changed files to revisions: what a scan of the definitions adds to the journal.
 
 File events are hints and a scan is the truth: it compares the state of every definition's file with what was read
-last, reads what differs, and says what follows as events, once the journal is locked. A changed file counts when it is valid; one that is invalid
-or gone counts after a while (`patience`), because an editor may be half way through saving it.
+last, reads what differs, and says what follows as events, once the journal is locked. A changed file counts when it is
+valid; one that is invalid or gone counts after a while (`patience`), because an editor may be half way through saving.
 """
 
 from __future__ import annotations

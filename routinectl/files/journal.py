@@ -207,6 +207,9 @@ class Journal:
             return  # there is nothing yet
         if os.path.lexists(self._doubt):
             self._write_again()
+        self._sync_segment()
+
+    def _sync_segment(self) -> None:
         try:
             if not self._named:  # whoever made this segment may have died before its name was durable
                 atomic.sync_folder(self.layout.journal)
@@ -341,11 +344,7 @@ class Journal:
     def _start_segment(self) -> None:
         """Begin the next segment, when the disk has room for it; else this one goes on. It appears with its space set aside."""
         following, making = self.path(self.segment + 1), self.layout.tmp / "segment"
-        try:
-            os.fdatasync(self._fd)
-        except OSError:
-            self._leave_doubt()
-            raise
+        self._sync_segment()
         fd = -1
         try:
             fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -360,6 +359,7 @@ class Journal:
         atomic.sync_folder(self.layout.journal)
         os.ftruncate(self._fd, self.offset)  # gives back what was set aside behind its end
         self._next_segment()
+        self._named = True
         self._open(create=False)
 
     def _next_segment(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import shutil
@@ -147,7 +146,5 @@ def _minded(session: Session, name: str, run_id: str) -> bool:
 def accept_clock(session: Session, by: str) -> str:
     """Record that a person believes the clock although the journal is ahead of it; return the doubted instant."""
     doubted = session.world.journal.last_time or to_iso(session.now)
-    with contextlib.suppress(ValueError):
-        doubted = to_iso(max(from_iso(doubted), session.now))
     session.append(Event("clock.accepted", "", {"at": to_iso(session.now), "doubted": doubted, "by": by}))
     return doubted
