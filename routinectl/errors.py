@@ -59,13 +59,14 @@ class DeniedError(RoutinectlError):
 
 
 class DefinitionError(RoutinectlError):
-    """A definition or a setting is wrong; `problems` names every fault with its place."""
+    """A definition or a setting is wrong; `problems` names every fault with its place, `sources` files that may mend it."""
 
     exit_code = 78
 
-    def __init__(self, message: str, hint: str = "", problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, message: str, hint: str = "", problems: Sequence[Problem] = (), sources: Sequence[str] = ()) -> None:
         super().__init__(message, hint)
         self.problems = tuple(problems)
+        self.sources = tuple(sources)
 
 
 class UnreadableError(DefinitionError):

@@ -15,10 +15,10 @@ from routinectl.operations.write import Written
 
 def understood(routine: Routine, now: datetime) -> None:
     """Say when a routine will run."""
-    if not routine.schedule:
+    if not routine.schedule and not routine.reactions:
         output.say("  runs by hand only: routinectl run-now " + routine.id)
         return
-    output.say(f"  {output.with_zone(describe(routine.schedule), routine.zone.name)}")
+    output.say(f"  {output.with_zone(describe(routine.schedule, routine.others), routine.zone.name)}")
     if not routine.enabled:
         output.say(f"  disabled: routinectl enable {routine.id}")
         return
@@ -30,7 +30,7 @@ def as_data(written: Written, now: datetime) -> dict[str, Any]:
     """Return the same for tools."""
     routine = written.routine
     following = [to_iso(fire.due) for fire in fires(routine, now, 3)[0]] if routine.enabled else []
-    return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule),
+    return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule, routine.others),
             "timezone": routine.zone.name, "next": following}  # fmt: skip
 
 

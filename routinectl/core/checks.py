@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core import expect, quiet_hours
+from routinectl.core import expect, quiet_hours, reaction
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
-from routinectl.core.routine import Doc
+from routinectl.core.routine import ID, Doc
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.moment import parse_bound
 from routinectl.core.schedule.read import KINDS, Reading, read_trigger
@@ -28,7 +28,7 @@ def _always(value: Any) -> bool:
     return True
 
 
-_OTHER_TRIGGERS = ("webhook", "message", "file", "after")
+_LATER_TRIGGERS = ("webhook", "message", "file")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("notify",): _always,
     ("action", "prompt"): _always,
@@ -48,7 +48,7 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("budget", "per_day", "cost_usd"): _always,
     ("budget", "per_day", "tokens"): _always,
 }
-REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always) | {("triggers", kind) for kind in _OTHER_TRIGGERS}
+REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always) | {("triggers", kind) for kind in _LATER_TRIGGERS}
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("jitter",): (timedelta(), timedelta(days=1)),
     ("cooldown",): (timedelta(), timedelta(days=366)),
@@ -93,9 +93,9 @@ def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
 def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
     for index, trigger in enumerate(doc.get("triggers", ())):
         path: Path = ("triggers", index)
-        others = [kind for kind in _OTHER_TRIGGERS if kind in trigger]
+        others = [kind for kind in reaction.KINDS if kind in trigger]
         if others:
-            yield _not_yet((*path, others[0]), f"the '{others[0]}' trigger")
+            yield from _other_trigger(trigger, others[0], path)
             continue
         try:
             read_trigger(trigger, reading)
@@ -103,6 +103,19 @@ def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
             kinds = [kind for kind in KINDS if kind in trigger]
             at = "timezone" if "zone" in error.message and "timezone" in trigger else kinds[0] if len(kinds) == 1 else ""
             yield Problem(error.message, (*path, at) if at else path, error.hint)
+
+
+def _other_trigger(trigger: Doc, kind: str, path: Path) -> Iterator[Problem]:
+    """Yield the faults of a trigger that is no time."""
+    if kind in _LATER_TRIGGERS:
+        yield _not_yet((*path, kind), f"the '{kind}' trigger")
+    if len(trigger) > 1:
+        second = next(key for key in trigger if key != kind)
+        yield Problem(
+            f"a trigger is one reason to fire; {kind} and {second} are two", (*path, second), "write each as a trigger of its own"
+        )
+    if kind == "after" and not ID.fullmatch(trigger["after"]["routine"]):
+        yield Problem(f"'{trigger['after']['routine']}' is no routine's id", (*path, "after", "routine"), "after: {routine: backup}")
 
 
 def _bounds(doc: Doc, zone: Zone) -> Iterator[Problem]:

@@ -183,7 +183,7 @@ def _start_request(standing: Standing, request: Request, together: list[Request]
     payloads = tuple(item.payload for item in together if item.payload is not None) if len(together) > 1 else ()
     for item in together[:-1]:
         yield Skip(standing.id, False, "collapsed", request=item.id, facts={"answered_by": request.id})
-    yield Start(standing.id, request.at, "requested", request=request, payloads=payloads)
+    yield Start(standing.id, request.at, "triggered" if request.trigger else "requested", request=request, payloads=payloads)
 
 
 def _hold_request(routine: Routine, standing: Standing, request: Request, refused: Refusal, now: datetime, facts: Facts) -> Iterator[Wish]:

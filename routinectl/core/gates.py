@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from routinectl.core.reaction import MOST_LINKS
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Request, Standing
-from routinectl.core.units import format_duration, from_iso, to_iso
+from routinectl.core.units import format_duration, from_iso, to_epoch, to_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,28 @@ def refusal(asking: Asking) -> Refusal | None:
         refused = gate(asking)
         if refused is not None:
             return refused
+    return None
+
+
+def _listens(asking: Asking) -> Refusal | None:
+    """Refuse what a person's run-now passes: a trigger's request is judged as a slot of its instant would be."""
+    if asking.request is None or not asking.request.trigger:
+        return None
+    routine, standing, at = asking.routine, asking.standing, to_epoch(asking.request.at)
+    if not routine.enabled:
+        return Refusal("disabled", facts={"rule": "enabled", "value": False})
+    if standing.paused is not None:
+        return Refusal("paused")
+    if standing.invalid is not None:
+        return Refusal("invalid")
+    start, end = routine.schedule.start, routine.schedule.end
+    if (start is not None and at < start) or (end is not None and at >= end):
+        return Refusal("out_of_bounds", facts={"rule": "end" if start is None or at >= start else "start"})
+    excluded = routine.calendar.why(routine.calendar.day_of(asking.request.at)) if routine.calendar is not None else ""
+    if excluded:
+        return Refusal("calendar", facts={"rule": "calendar", "value": excluded})
+    if asking.request.chain.get("depth", 0) > MOST_LINKS:
+        return Refusal("chain", facts={"rule": "triggers", "value": MOST_LINKS, "origin": asking.request.chain.get("origin")})
     return None
 
 
@@ -140,6 +163,7 @@ def _concurrency(asking: Asking) -> Refusal | None:
 
 GATES: tuple[Callable[[Asking], Refusal | None], ...] = (
     _draft,
+    _listens,
     _invalid,
     _max_runs,
     _approval,

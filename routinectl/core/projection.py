@@ -48,7 +48,7 @@ def status_of(standing: Standing, routine: Routine | None, now: datetime) -> tup
 
 def is_completed(standing: Standing, routine: Routine, now: datetime) -> bool:
     """Say whether a routine has time triggers and nothing more to do: no future slot, no hold, no request, no run."""
-    if not routine.schedule or standing.holds or standing.runs or standing.requests:
+    if not routine.schedule or routine.reactions or standing.holds or standing.runs or standing.requests:
         return False
     after = min(standing.mark, now) if standing.mark else now
     return routine.schedule.next_after(after) is None
@@ -84,7 +84,7 @@ def state(standing: Standing, routine: Routine | None, now: datetime) -> dict[st
         "name": routine.name if routine else standing.id,
         "status": status,
         "reason": reason,
-        "schedule": describe(routine.schedule) if routine else "",
+        "schedule": describe(routine.schedule, routine.others) if routine else "",
         "timezone": routine.zone.name if routine else "",
         "next_fire_at": next_fire(routine, standing, now) if routine else None,
         "last_run_at": _iso(standing.last_run_at),

@@ -116,7 +116,9 @@ def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts:
         data["trigger"] = " + ".join(routine.schedule.matching(start.slot))
     if start.request is not None:
         data["request"] = start.request.id
-        data["trigger"] = "manual"
+        data["trigger"] = start.request.trigger or "manual"
+        if start.request.chain:
+            data["chain"] = dict(start.request.chain)
         if start.request.by:
             data["by"] = start.request.by
         if start.request.mode != "normal":

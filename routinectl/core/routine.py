@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import calendar, expect, quiet_hours, retry, sla
+from routinectl.core import calendar, expect, quiet_hours, reaction, retry, sla
 from routinectl.core.calendar import Calendar, Days
 from routinectl.core.expect import Expect
 from routinectl.core.quiet_hours import QuietHours
+from routinectl.core.reaction import Reaction
 from routinectl.core.retry import Retry
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.jitter import offset_of
@@ -104,6 +105,12 @@ class Routine:
     expect: Expect = expect.NOTHING
     pool: str = ""
     priority: str = "normal"
+    reactions: tuple[Reaction, ...] = ()  # the triggers that are no time
+
+    @property
+    def others(self) -> list[str]:
+        """The triggers that are no time, in words."""
+        return [reaction.words for reaction in self.reactions]
 
     def due(self, slot: datetime) -> datetime:
         """Return when a slot is due: its nominal instant plus the routine's jitter offset."""
@@ -175,17 +182,22 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,
         pool=doc.get("pool", ""),
         priority=doc.get("priority", "normal"),
+        reactions=reaction.read(doc),
     )
 
 
 def time_triggers(doc: Doc, reading: Reading) -> tuple[TimeTrigger, ...]:
     """Return the time triggers of a definition, in its order."""
-    return tuple(read_trigger(trigger, reading) for trigger in doc.get("triggers", ()) if any(kind in trigger for kind in KINDS))
+    return tuple(read_trigger(trigger, reading) for trigger in _timed(doc))
+
+
+def _timed(doc: Doc) -> list[Doc]:
+    return [trigger for trigger in doc.get("triggers", ()) if any(kind in trigger for kind in KINDS)]
 
 
 def schedule_key(doc: Doc) -> list[Any]:
     """Return what of a definition makes its slots: a change of this is an edit of the schedule, nothing else is."""
-    return [doc.get("triggers", []), doc.get("timezone"), doc.get("start"), doc.get("end"),
+    return [_timed(doc), doc.get("timezone"), doc.get("start"), doc.get("end"),
             calendar.meaning(doc["calendar"]) if "calendar" in doc else None]  # fmt: skip
 
 

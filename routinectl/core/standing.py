@@ -47,6 +47,8 @@ class Request:
     mode: str = "normal"  # normal, test, replay, backfill
     slot: datetime | None = None  # the past slot that a backfill makes up for
     tree: str = ""  # the folder that stands in for the workspace: the files of another commit
+    trigger: str = ""  # what asked, if no person did: `after backup`; its first word is the kind
+    chain: Mapping[str, Any] = field(default_factory=dict)  # the run it all began with, and how many followed since
 
 
 @dataclass(slots=True)
@@ -274,12 +276,17 @@ def _released(standing: Standing, event: Event) -> None:
         hold.reason, hold.until = RELEASED, None
 
 
-def _requested(standing: Standing, event: Event) -> None:
+def request_of(event: Event) -> Request:
+    """Return the request that a `run.requested` tells of."""
     data = event.data
-    standing.requests[data["request"]] = Request(
+    return Request(
         data["request"], _at(event), data.get("by", ""), bool(data.get("force")), data.get("payload"),
         mode=data.get("mode", "normal"), slot=from_iso(data["for_slot"]) if data.get("for_slot") else None,
-        tree=data.get("tree", ""))  # fmt: skip
+        tree=data.get("tree", ""), trigger=data.get("trigger", ""), chain=data.get("chain", {}))  # fmt: skip
+
+
+def _requested(standing: Standing, event: Event) -> None:
+    standing.requests[event.data["request"]] = request_of(event)
 
 
 def _claimed(standing: Standing, event: Event) -> None:
@@ -328,7 +335,7 @@ def _count(standing: Standing, event: Event) -> None:
         standing.dedup[data["dedup"][0]] = to_iso(now)
 
 
-_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree")
+_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree", "chain")
 
 
 def _retrying(standing: Standing, event: Event) -> None:

@@ -21,6 +21,7 @@ RAN = {
     "retry": "an attempt before it had failed",
     "calendar": "the calendar had moved it",
     "backfill": "a person had it made up for",
+    "triggered": "a trigger asked for it",
 }
 SKIPPED = {
     "overlap": "the run before it was still going, and concurrency is forbid",
@@ -37,6 +38,9 @@ SKIPPED = {
     "calendar": "the calendar excludes its day",
     "paused": "the routine was paused",
     "invalid": "the definition was broken, so nothing was fired",
+    "disabled": "the routine is disabled",
+    "out_of_bounds": "it came before start, or at or after end",
+    "chain": "too many routines had followed each other",
     "disabled_here": "ROUTINECTL_ENABLED=false: this machine fires nothing",
     "dismissed": "a person dismissed it",
     "cannot_start": "it could not be started",
@@ -94,6 +98,8 @@ _REMEDIES = {
     "journal_lost": "routinectl review {id} --run, or --dismiss",
     "capacity": "a larger limits.max_concurrent_runs",
     "pool": "a larger limits.pools",
+    "out_of_bounds": "other bounds: start, end",
+    "chain": "fewer routines in a row",
     "calendar": "another calendar, or on_excluded: next_day",
 }
 

@@ -29,7 +29,7 @@ from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.wish import Abandon, Skip, Start, Wish
-from routinectl.engine import launch
+from routinectl.engine import dispatch, launch
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
@@ -81,6 +81,7 @@ class Engine:
         with journal.transaction() as others:
             self.world.fold(others)
             events = list(make())
+            events += dispatch.following(self, events, now)
             journal.append(events, now)
             self.world.fold(events)
         if others or events:
@@ -169,13 +170,15 @@ class Engine:
 
         known = set(self.world.dirty)
         try:
-            self.record(make, now)
+            recorded = self.record(make, now)
         except BaseException:
             for item in claimed:
                 item.lock.close()
             raise
         self.world.waiting.update(retries)
-        # Our own events change only what we just decided; a hold may have its turn at once, so it is looked at again.
+        # Our own events change only what we just decided; a hold may have its turn at once, so it is looked at again,
+        # and so is a routine that follows one which ended in this very decision.
+        again.update(event.subject for event in recorded if event.type == "run.requested")
         self.world.dirty.difference_update(set(names) - again - known)
         return claimed
 

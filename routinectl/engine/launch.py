@@ -189,10 +189,19 @@ def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Sta
         "ROUTINE_RUN_ID": run_of(key),
         "ROUTINE_ATTEMPT": str(start.retry.attempt if start.retry else 1),
         "ROUTINE_SLOT": to_iso((asked.slot if isinstance(asked, Request) else None) or start.slot or start.due),
-        "ROUTINE_TRIGGER": "manual" if asked else "schedule",
+        "ROUTINE_TRIGGER": _kind(start),
         "ROUTINE_RESULT": f"{layout.run(routine.id, key)}/result",
         "ROUTINE_DEADLINE": to_iso(deadline),
     }
+
+
+def _kind(start: Start) -> str:
+    """Return what kind of trigger began a run: schedule, manual, or the kind of one that is no time."""
+    if start.retry is not None:
+        return start.retry.trigger.partition(" ")[0] if start.retry.request else "schedule"
+    if start.request is not None:
+        return start.request.trigger.partition(" ")[0] or "manual"
+    return "schedule"
 
 
 def given(start: Start) -> Mapping[str, Any] | None:

@@ -56,10 +56,16 @@ class Revisions:
 
     def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Seen]:
         """Return what was seen of what changed about these routines."""
+        names = self._with_those_that_read(world, set(names))
         keys = {name: self._whole(name, definitions.key_of(world.layout.definition(name))) for name in names}
         changed = [name for name, key in keys.items() if key and self.keys.get(name) != key]
         gone = {name: "" for name, key in keys.items() if not key and (name in self.keys or self._lives(world, name))}
         return self._seen(world, changed, gone, keys, now, patience)
+
+    def _with_those_that_read(self, world: World, names: set[str]) -> set[str]:
+        """Add the routines whose own definition is good or not depending on one of these files."""
+        files = {str(world.layout.definition(name)) for name in names}
+        return names | {name for name, sources in self.sources.items() if not files.isdisjoint(sources)}
 
     def _whole(self, name: str, key: str) -> str:
         """Return the key of everything a definition was read from: a changed calendar is a changed definition."""
@@ -83,17 +89,20 @@ class Revisions:
                 if self._is_final(name, now, patience):
                     found.append(partial(_invalid, world, name, error, now))
                     if not isinstance(error, UnreadableError):  # that may pass while the file stays as it is: look again
-                        self.keys[name] = keys[name]
+                        self._remember(name, keys[name], error.sources)
                 continue
             self.doubtful.pop(name, None)
-            self.sources[name] = definition.sources
-            self.keys[name] = self._whole(name, keys[name].partition(" ")[0])
+            self._remember(name, keys[name], definition.sources)
             found.append(partial(revision, world, definition, now, trust=self.settings.trust))
         for name in gone:
             if self._is_final(name, now, patience):
                 self.keys.pop(name, None)
                 found.append(partial(self._deleted, world, name, now))
         return found
+
+    def _remember(self, name: str, key: str, sources: tuple[str, ...]) -> None:
+        self.sources[name] = sources
+        self.keys[name] = self._whole(name, key.partition(" ")[0])
 
     def _deleted(self, world: World, name: str, now: datetime) -> list[Event]:
         return deletion(world, name, now) if self._lives(world, name) else []

@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from routinectl import clock
-from routinectl.core import decision
+from routinectl.core import decision, reaction
 from routinectl.core.admit import place_in_line
 from routinectl.core.event import Event, from_dict
+from routinectl.core.reaction import After
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
 from routinectl.errors import DefinitionError
@@ -60,6 +61,8 @@ class World:
         self.waiting: dict[str, datetime] = {}  # routines with a slot or request that waits for a place, and since when
         self.dirty: set[str] = set()
         self.changed: set[str] = set()
+        self.reactive: set[str] = set()  # routines with triggers that are no time
+        self._followers: dict[str, list[tuple[str, After]]] | None = None
         self.workspace: dict[str, Event] = {}  # the newest event of each kind that is about no routine
         self.since_checkpoint = 0
         self.recorded_damage: set[tuple[int, int]] = set()
@@ -100,6 +103,7 @@ class World:
                 self.running.pop(_key(event), None)
             elif kind in _REVISIONS:
                 entry.routine = entry.prepared = None
+                self._note_reactive(entry.standing)
             self._note_waiting(entry.standing)
             self.dirty.add(event.subject)
             self.changed.add(event.subject)
@@ -113,7 +117,25 @@ class World:
         elif self.waiting:
             self.waiting.pop(standing.id, None)
 
+    def _note_reactive(self, standing: Standing) -> None:
+        if standing.id in self.reactive or reaction.read(standing.doc or {}):
+            self._followers = None
+        if standing.deleted or not reaction.read(standing.doc or {}):
+            self.reactive.discard(standing.id)
+        else:
+            self.reactive.add(standing.id)
+
     # -- asking
+
+    def followers(self, routine_id: str) -> list[tuple[str, After]]:
+        """Return the routines that follow the end of this one, each with its trigger."""
+        if self._followers is None:
+            self._followers = {}
+            for name in sorted(self.reactive):
+                for item in reaction.read(self.standing(name).doc or {}):
+                    if isinstance(item, After):
+                        self._followers.setdefault(item.routine, []).append((name, item))
+        return self._followers.get(routine_id, [])
 
     def ids(self) -> list[str]:
         """Return the ids of all routines that ever were, in order."""
@@ -214,19 +236,21 @@ class World:
     def _freeze(self, routine_id: str) -> bytes:
         standing = self.thawed[routine_id].standing
         wake = self.wakes.get(routine_id)
-        busy = b"o" if standing.is_open else b"-"
+        flags = (b"o" if standing.is_open else b"-") + (b"r" if routine_id in self.reactive else b"")
         plain = json.dumps(to_plain(standing), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return b"%b\t%b\t%b\t%b" % (routine_id.encode(), b"%f" % wake if wake is not None else b"-", busy, plain)
+        return b"%b\t%b\t%b\t%b" % (routine_id.encode(), b"%f" % wake if wake is not None else b"-", flags, plain)
 
     def _unpack(self, records: list[bytes]) -> None:
         for record in records:
-            name, wake, busy, _ = record.split(b"\t", 3)
+            name, wake, flags, _ = record.split(b"\t", 3)
             routine_id = name.decode()
             self.frozen[routine_id] = record
             if wake != b"-":
                 self.wakes[routine_id] = float(wake)
                 self.heap.append((float(wake), routine_id))
-            if busy == b"o":
+            if b"r" in flags:
+                self.reactive.add(routine_id)
+            if b"o" in flags:
                 standing = self.entry(routine_id).standing
                 self._note_waiting(standing)
                 for run in standing.runs.values():

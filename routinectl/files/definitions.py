@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import document, fingerprint
+from routinectl.core import document, fingerprint, reaction
 from routinectl.core.problem import Problem
 from routinectl.core.routine import ID, RESERVED_IDS, effective
 from routinectl.core.schedule import zone
@@ -132,12 +132,37 @@ def parse(layout: Layout, raw: bytes, file: str, routine_id: str, settings: Sett
         from routinectl.files import calendars
 
         merged["calendar"], problems, sources = calendars.resolve(layout, routine_id, merged["calendar"], now)
+    if any("after" in trigger for trigger in merged.get("triggers", ())):
+        circle, others = _circle(layout, routine_id, merged)
+        problems, sources = [*problems, *circle], [*sources, *others]
     if problems:
         marks = document.places(raw)
         placed = sorted((document.locate(problem, marks, file) for problem in problems), key=lambda item: (item.line, item.column))
         count = "a fault" if len(placed) == 1 else f"{len(placed)} faults"
-        raise DefinitionError(f"{file} has {count}", placed[0].hint, placed)
+        raise DefinitionError(f"{file} has {count}", placed[0].hint, placed, tuple(sources))
     return Definition(routine_id, merged, fingerprint.of_definition(merged), tuple(sources))
+
+
+def _circle(layout: Layout, routine_id: str, doc: dict[str, Any]) -> tuple[list[Problem], list[str]]:
+    """Return the fault of a routine that would follow itself, and the files that were read to see it."""
+    from routinectl.files import schemas
+
+    read: list[str] = []
+
+    def doc_of(name: str) -> dict[str, Any] | None:
+        read.append(str(layout.definition(name)))
+        try:
+            found = document.read(read_bytes(layout, name))
+            return found if schemas.accepts("routine")(found) else None
+        except DefinitionError:
+            return None
+
+    chain = reaction.loop(routine_id, doc, doc_of)
+    if not chain:
+        return [], read
+    index = next(index for index, trigger in enumerate(doc["triggers"]) if trigger.get("after", {}).get("routine") == chain[-2])
+    message = f"it would follow itself: {' -> '.join(chain)}"
+    return [Problem(message, ("triggers", index, "after", "routine"), "remove one of these `after` triggers")], read
 
 
 def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *, past: bool) -> list[Problem]:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision, projection, upcoming
+from routinectl.core import decision, projection, reaction, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -82,6 +82,7 @@ def written(doc: Row) -> str:
         kind = next((key for key in ("cron", "every", "daily", "at", "schedule") if key in trigger), None)
         if kind:
             parts.append(trigger[kind] if kind in ("cron", "schedule") else f"{kind} {trigger[kind]}")
+    parts += [item.label for item in reaction.read(doc)]
     return "; ".join(parts) or "by hand"
 
 
@@ -160,7 +161,7 @@ def show(session: Session, name: str) -> Row:
     parallel = routine.parallel if routine else 1
     return {
         **projection.state(standing, routine, session.now),
-        "words": describe(routine.schedule) if routine else "",
+        "words": describe(routine.schedule, routine.others) if routine else "",
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
         "next": fires,

@@ -72,7 +72,7 @@ def _routine(name: str, after: str | None, count: int | None) -> dict[str, Any]:
         if count is not None and not 0 <= count <= MOST:
             raise UsageError(f"count is {count}; allowed is 0 to {MOST}", "--count 5")
         due, excluded = fires(routine, start, 5 if count is None else count)
-        found = {"kind": "routine", "timezone": routine.zone.name, "describe": describe(routine.schedule),
+        found = {"kind": "routine", "timezone": routine.zone.name, "describe": describe(routine.schedule, routine.others),
                  "next": [fire.due.astimezone(routine.zone.info).isoformat() for fire in due]}  # fmt: skip
         return found | ({"moved": [item.plain() for item in excluded]} if excluded else {})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from routinectl.core.schedule.cron import Cron, bits
@@ -19,9 +19,9 @@ _ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _MANY_TIMES = 6
 
 
-def describe(schedule: Schedule) -> str:
-    """Return a schedule in words: its triggers joined by `; and`."""
-    return "; and ".join(describe_trigger(trigger) for trigger in schedule.triggers) or "by hand only"
+def describe(schedule: Schedule, others: Iterable[str] = ()) -> str:
+    """Return a schedule in words: its triggers joined by `; and`, and after them those that are no time (`others`)."""
+    return "; and ".join([*map(describe_trigger, schedule.triggers), *others]) or "by hand only"
 
 
 def describe_trigger(trigger: TimeTrigger) -> str:
