@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -42,7 +43,33 @@ def test_there_are_eight_and_all_are_good(stocked):
     assert len(EXAMPLES) >= 8
     stocked.ok("validate")
     for name in EXAMPLES:
-        assert stocked.ok("preview", name, "--json").data["next"]
+        when = stocked.ok("show", name, "--json").data
+        assert when["next"] or when["words"].startswith(("after", "on a message"))
+
+
+def test_backup_report_follows_backup_git(stocked):
+    with stocked.serving() as serving:
+        run(stocked, "backup-git")
+        serving.wait_for("backup-report  succeeded")
+
+    assert stocked.ok("history", "backup-report", "--json").data[0]["message"] == "1 of the last 1 backups were good"
+
+
+def test_journal_errors_hears_a_log(stocked):
+    lines = [
+        {"MESSAGE": "all is well", "SYSLOG_IDENTIFIER": "app"},
+        {"MESSAGE": "worker 3: Out of memory", "SYSLOG_IDENTIFIER": "kernel"},
+        {"MESSAGE": "worker 3: Out of memory", "SYSLOG_IDENTIFIER": "kernel"},
+    ]
+    with stocked.serving() as serving:
+        stocked.ok("emit", "--stream", "journal", stdin="\n".join(map(json.dumps, lines)))
+        serving.wait_for("journal-errors  succeeded")
+        serving.wait_for("cooldown")
+
+    found = stocked.ok("history", "journal-errors", "--json").data
+    assert [(line["verdict"], line.get("message") or line["reason"]) for line in sorted(found, key=lambda line: line["verdict"])] == [
+        ("ran", "out of memory, said kernel"), ("skipped", "cooldown")]  # fmt: skip
+    assert (stocked.root / "routines/journal-errors/memory/errors.txt").read_text() == "kernel: worker 3: Out of memory\n"
 
 
 def test_backup_git_makes_bundles_and_prunes(stocked):

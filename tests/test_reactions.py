@@ -1,4 +1,4 @@
-"""Triggers that are no time: another routine's end."""
+"""Triggers that are no time: another routine's end, and messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_routine_follows_the_end_of_another_one_once(workspace):
     (line,) = workspace.ok("history", "report", "--json").data
     assert (line["trigger"], line["reason"], line["message"]) == ("after backup", "triggered", "after")
     ended, requested = workspace.events("run.ended", "backup")[0], asked
-    assert requested["seq"] == ended["seq"] + 1, "both are one write: a crash leaves both or none"
+    assert requested["seq"] == ended["seq"] - 1, "the request first: a write torn between the two is made again"
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,186 @@ def test_loops(edges, start, chain):
     docs = {name: {"triggers": [{"after": {"routine": item}} for item in before]} for name, before in edges.items()}
 
     assert reaction.loop(start, docs[start], docs.get) == chain
+
+
+# -- messages
+
+ALERT = (
+    "triggers: [{message: {channel: Alerts%s}}]\ntimeout: 1m\nconcurrency: {policy: queue_one}\naction: {command: 'cat $ROUTINE_PAYLOAD'}\n"
+)
+
+
+def heard(workspace, name):
+    return [event["data"]["payload"] for event in requests(workspace, name)]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "message", "data", "wanted"),
+    [
+        ("", "anything", {}, {"channel": "alerts", "text": "anything"}),
+        (", pattern: '(?i)disk of (?P<host>\\w+)'", "Disk of web1", {}, {"groups": {"host": "web1"}}),
+        (", pattern: disk", "nothing", {}, None),
+        (", pattern: '(?P<a>x)|(?P<b>y)'", "y", {}, {"groups": {"b": "y"}}),
+        (", match: {branch: main}", "", {"branch": "MAIN"}, {"data": {"branch": "MAIN"}}),
+        (", match: {branch: main}", "", {"branch": "other"}, None),
+        (", match: {branch: main}", "", {"nested": {"branch": "main"}}, None),
+        (", match: {branch: main}", "", {"branch": ["main"]}, None),
+        (", match: {level: 3}", "", {"level": 3.0}, {}),
+        (", match: {level: 3}", "", {"level": "3"}, {}),
+        (", match: {level: 3}", "", {"level": 30}, None),
+        (", match: {ok: true}", "", {"ok": True}, {}),
+        (", match: {ok: true}", "", {"ok": 1}, None),
+        (", match: {a: x, b: y}", "", {"a": "x"}, None),
+        (", pattern: disk, match: {a: x}", "disk", {"a": "x"}, {}),
+        (", pattern: disk, match: {a: x}", "disk", {"a": "z"}, None),
+    ],
+)
+def test_what_a_message_is_for(workspace, narrowed, message, data, wanted):
+    workspace.define("alert", ALERT % narrowed)
+    workspace.ok("emit", "alerts", message, *(["--json-payload", json.dumps(data)] if data else []))
+
+    found = heard(workspace, "alert")
+    assert len(found) == (wanted is not None)
+    assert not found or found[0].items() >= wanted.items()
+
+
+def test_a_message_is_durable_when_emit_ends_and_the_run_has_its_payload(workspace):
+    workspace.define("alert", ALERT % ", pattern: '(?P<what>disk|cpu)'")
+    with workspace.serving() as serving:
+        asked = workspace.ok("emit", "ALERTS", "the disk is full", "--json").data
+        serving.wait_for("alert  succeeded")
+
+    assert [(item["routine"], item["status"]) for item in asked] == [("alert", "accepted")]
+    payload = json.loads(workspace.ok("logs", "alert").out)
+    assert payload == {"channel": "ALERTS", "text": "the disk is full", "groups": {"what": "disk"}}
+    assert workspace.ok("history", "alert", "--json").data[0]["trigger"] == "message Alerts"
+
+
+def test_a_message_that_nobody_listens_for_leaves_no_trace(workspace):
+    workspace.define("alert", ALERT % ", pattern: disk")
+    workspace.ok("list")
+    before = len(workspace.events())
+    assert workspace.ok("emit", "alerts", "rain").err == "Nobody listens for it on alerts\n"
+    assert workspace.ok("emit", "elsewhere", "disk").err == "Nobody listens for it on elsewhere\n"
+    assert len(workspace.events()) == before
+
+
+def test_a_refused_message_is_on_record_and_said(workspace):
+    workspace.define("alert", (ALERT % "") + "cooldown: 1h\n")
+    workspace.ok("emit", "alerts", "one")
+    workspace.ok("cancel", "alert") if workspace.ok("show", "alert", "--json").data["running"] else None
+    said = workspace.ok("emit", "alerts", "two").err
+
+    assert "the last start was less than the cooldown ago" in said
+    assert [event["data"]["reason"] for event in workspace.events("slot.skipped", "alert")] == ["cooldown"]
+
+
+def test_a_stream_is_read_line_by_line(workspace):
+    workspace.define("alert", ALERT % ", pattern: disk")
+    workspace.define("pager", (ALERT % ", match: {PRIORITY: 3}").replace("Alerts", "journal"))
+    lines = 'cpu\r\n\ndisk one\nnot json {\n{"MESSAGE": "disk two", "PRIORITY": "3"}\n{"params": {"text": "deep disk"}}'
+    workspace.ok("emit", "--stream", "alerts", stdin=lines)
+    workspace.ok("emit", "--stream", "alerts", "--text", "params.text", stdin=lines)
+    workspace.ok("emit", "--stream", "journal", stdin=lines)
+
+    assert [item["text"] for item in heard(workspace, "alert")] == ["disk one", "disk two", "disk one", "deep disk"]
+    assert [item["data"]["MESSAGE"] for item in heard(workspace, "pager")] == ["disk two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["emit", "alerts"], "what is the message?"),
+        (["emit", "a b", "x"], "'a b' is no name of a channel"),
+        (["emit", "alerts", "--json-payload", "[1]"], "--json-payload is an object"),
+        (["emit", "alerts", "--json-payload", "{"], "--json-payload is not JSON"),
+        (["emit", "alerts", "x", "--stream"], "--stream reads the messages from stdin"),
+    ],
+)
+def test_what_emit_does_not_take(workspace, words, said):
+    result = workspace.run(*words)
+
+    assert result.code == 2
+    assert said in result.err
+    assert "Hint: " in result.err
+
+
+def test_a_message_of_more_than_a_mebibyte_is_refused(workspace):
+    assert workspace.run("emit", "alerts", "-", stdin="x" * (1 << 20) + "yz").code == 2
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)b", "(a", "(?P<x>a)\\\\1"])
+def test_a_pattern_that_re2_cannot_read_is_a_fault(workspace, pattern):
+    workspace.define("alert", ALERT % f', pattern: "{pattern}"')
+    result = workspace.run("validate")
+
+    assert result.code == 78
+    assert "the pattern cannot be read" in result.err + result.out
+
+
+def test_a_pattern_that_kills_others_takes_no_time(workspace):
+    workspace.define("alert", ALERT % ", pattern: '(a+)+$'")
+    workspace.ok("emit", "alerts", "-", stdin="a" * 500_000 + "!")
+
+    assert heard(workspace, "alert") == []
+
+
+def spool(workspace, name, text, channel="alerts"):
+    folder = workspace.root / "inbox" / channel
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f".{name}").write_text(text)
+    (folder / f".{name}").rename(folder / name)
+    return folder / name
+
+
+def test_the_spool_is_emptied_once_what_it_asks_for_is_on_record(workspace):
+    workspace.define("alert", ALERT % "")
+    first = spool(workspace, "one", "before serve\n")
+    with workspace.serving() as serving:
+        serving.wait_for("alert  succeeded")
+        second = spool(workspace, "two.json", '{"text": "while it serves", "level": 3}')
+        serving.wait_for("alert  succeeded", 2)
+        kept = spool(workspace, "three", "nobody listens", "elsewhere")
+        broken = spool(workspace, "four.json", "[1]")
+        serving.wait_for("is no message")
+
+    assert [(item["text"], item.get("data", {}).get("level")) for item in heard(workspace, "alert")] == [
+        ("before serve", None), ("while it serves", 3)]  # fmt: skip
+    assert not first.exists()
+    assert not second.exists()
+    assert kept.exists()
+    assert not broken.exists()
+    assert (broken.parent / ".refused" / "four.json").read_text() == "[1]"
+
+
+def test_the_last_batch_on_record_is_only_removed(workspace):
+    from routinectl import clock
+    from routinectl.engine.engine import Engine
+    from routinectl.engine.post import Post
+    from routinectl.files import config, inbox
+    from routinectl.files.layout import Layout
+
+    workspace.define("alert", ALERT % "")
+    workspace.ok("list")
+    path = spool(workspace, "one", "once")
+    layout = Layout(workspace.root)
+    told: list[str] = []
+
+    def collect(remove):
+        engine = Engine(layout, config.load(layout))
+        engine.world.load()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inbox, "remove", remove)
+            Post(engine, told.append).collect(clock.now().replace(year=2999))
+        engine.world.journal.close()
+
+    def fails(items):
+        raise OSError(5, "the disk is ill")
+
+    collect(fails)
+    assert path.exists()
+    collect(inbox.remove)
+
+    assert not path.exists()
+    assert len(requests(workspace, "alert")) == 1
+    assert told == ["messages are on record and cannot be removed: [Errno 5] the disk is ill"]

@@ -41,6 +41,7 @@ COMMANDS = (
     Command("replay", "Run a past run again, with the input it had.", RUN),
     Command("backfill", "Make up for past slots that did not run.", RUN, True),
     Command("cancel", "Stop a run.", RUN, True),
+    Command("emit", "Give a message to the routines that listen on its channel.", RUN),
     Command("pause", "Stop firing a routine, for a while.", RUN, True),
     Command("resume", "Let a paused routine fire again.", RUN, True),
     Command("review", "Show and answer slots that wait for a person.", RUN, True),

@@ -13,22 +13,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core import expect, quiet_hours, reaction
+from routinectl.core import expect, pattern, quiet_hours, reaction
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
+from routinectl.core.reaction import CHANNEL
 from routinectl.core.routine import ID, Doc
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.moment import parse_bound
 from routinectl.core.schedule.read import KINDS, Reading, read_trigger
 from routinectl.core.schedule.zone import Zone
 from routinectl.core.units import format_duration, parse_duration, parse_size
-from routinectl.errors import ScheduleError
+from routinectl.errors import DefinitionError, ScheduleError
 
 
 def _always(value: Any) -> bool:
     return True
 
 
-_LATER_TRIGGERS = ("webhook", "message", "file")
+_LATER_TRIGGERS = ("webhook", "file")
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("notify",): _always,
     ("action", "prompt"): _always,
@@ -116,6 +117,23 @@ def _other_trigger(trigger: Doc, kind: str, path: Path) -> Iterator[Problem]:
         )
     if kind == "after" and not ID.fullmatch(trigger["after"]["routine"]):
         yield Problem(f"'{trigger['after']['routine']}' is no routine's id", (*path, "after", "routine"), "after: {routine: backup}")
+    if kind == "message":
+        yield from _message(trigger["message"], (*path, "message"))
+
+
+def _message(message: Doc, path: Path) -> Iterator[Problem]:
+    if not CHANNEL.fullmatch(message["channel"]):
+        hint = "message: {channel: signal}"
+        yield Problem(f"'{message['channel']}' is no name of a channel: letters, digits, -, _ and .", (*path, "channel"), hint)
+    if "pattern" in message:
+        try:
+            fault = pattern.check(message["pattern"])
+        except DefinitionError as error:
+            yield Problem(error.message, (*path, "pattern"), error.hint)
+        else:
+            if fault:
+                hint = "RE2's syntax: no lookaround, no backreferences; pattern: '(?i)\\burgent\\b'"
+                yield Problem(f"the pattern cannot be read: {fault}", (*path, "pattern"), hint)
 
 
 def _bounds(doc: Doc, zone: Zone) -> Iterator[Problem]:

@@ -6,11 +6,13 @@ draft do not listen at all; a paused one hears, and the refusal is on record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("webhook", "message", "file", "after")
+CHANNEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
 MOST_LINKS = 10  # of a chain of routines that follow each other
 Doc = Mapping[str, Any]
 
@@ -33,7 +35,36 @@ class After:
         return f"after {self.routine}"
 
 
-Reaction = After
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message has come in a channel, whose name is compared without case; `pattern` and `match` narrow it.
+
+    `match` gives values that top-level keys of the message's JSON must have: text without case, numbers and booleans
+    as such or written out.
+    """
+
+    channel: str
+    pattern: str = ""
+    match: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The trigger in words."""
+        narrowed = [f"that matches {self.pattern}"] if self.pattern else []
+        narrowed += [f"with {' and '.join(f'{key} {value}' for key, value in self.match)}"] if self.match else []
+        return " ".join([f"on a message in {self.channel}", *narrowed])
+
+    @property
+    def label(self) -> str:
+        """What a run's `trigger` says; its first word is the kind."""
+        return f"message {self.channel}"
+
+    def accepts(self, data: Mapping[str, Any]) -> bool:
+        """Say whether the JSON of a message has the values that are wanted."""
+        return all(key in data and _plain(data[key]) == wanted for key, wanted in self.match)
+
+
+Reaction = After | Message
 
 
 def read(doc: Doc) -> tuple[Reaction, ...]:
@@ -43,7 +74,20 @@ def read(doc: Doc) -> tuple[Reaction, ...]:
         if "after" in trigger:
             after = trigger["after"]
             found.append(After(after["routine"], frozenset(after.get("outcome", ("succeeded",)))))
+        if "message" in trigger:
+            message = trigger["message"]
+            wanted = tuple((key, str(_plain(value))) for key, value in message.get("match", {}).items())
+            found.append(Message(message["channel"], message.get("pattern", ""), wanted))
     return tuple(found)
+
+
+def _plain(value: object) -> str | None:
+    """Return a scalar of JSON as it is compared; None for what cannot be compared."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(int(value)) if float(value).is_integer() else str(value)
+    return value.casefold() if isinstance(value, str) else None
 
 
 def loop(routine_id: str, doc: Doc, doc_of: Callable[[str], Doc | None]) -> list[str]:
@@ -55,8 +99,7 @@ def loop(routine_id: str, doc: Doc, doc_of: Callable[[str], Doc | None]) -> list
     seen: set[str] = set()
 
     def leads_back(current: Doc) -> bool:
-        for reaction in read(current):
-            before = reaction.routine
+        for before in [item.routine for item in read(current) if isinstance(item, After)]:
             if before == routine_id:
                 trail.append(before)
                 return True

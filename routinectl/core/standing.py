@@ -19,6 +19,7 @@ from routinectl.core.routine import schedule_key
 from routinectl.core.units import from_iso, to_iso
 from routinectl.core.verdict import FAILURES
 
+_HEARD = 64  # requests of triggers that are remembered, so that none is made twice after a crash
 APART = ("test", "replay")  # modes of runs that say nothing about the routine's own work
 RELEASED = "released"  # a hold that a person let go after review: it starts like one that waited for a place
 
@@ -129,6 +130,7 @@ class Standing:
     dedup: dict[str, str] = field(default_factory=dict)  # payload -> when it last started a run
     day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
     hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
+    heard: list[str] = field(default_factory=list)  # the last requests of triggers that are no time
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
 
     @property
@@ -286,7 +288,10 @@ def request_of(event: Event) -> Request:
 
 
 def _requested(standing: Standing, event: Event) -> None:
-    standing.requests[event.data["request"]] = request_of(event)
+    request = request_of(event)
+    standing.requests[request.id] = request
+    if request.trigger:
+        standing.heard = [*standing.heard[1 - _HEARD :], request.id]
 
 
 def _claimed(standing: Standing, event: Event) -> None:

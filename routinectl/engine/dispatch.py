@@ -1,6 +1,8 @@
 """From what happened to the runs it asks for: the requests of triggers that are no time.
 
-A request is judged in the same critical section: refused for good, its verdict is recorded beside it, and whoever
+One happening makes one request for a routine, under an id that comes from the happening alone; a routine remembers the
+last of them. So whoever is not sure that a request is on record (a torn write, a file that could not be removed) asks
+again. A request is judged in the same critical section: refused for good, its verdict is recorded beside it, and whoever
 asked can be told at once. What is not refused waits for serve (or the command that stands in for it), as run-now does.
 """
 
@@ -32,6 +34,8 @@ def requested(engine: Engine, name: str, data: Mapping[str, Any], now: datetime)
     A routine that does not listen (it is a draft, disabled or gone) makes no events, and the refusal says why.
     """
     routine, standing = engine.world.routine(name), engine.world.standing(name)
+    if data["request"] in standing.heard:
+        return [], None
     event = Event("run.requested", name, {"at": to_iso(now), **data})
     if routine is None or standing.deleted:
         return [], Refusal("invalid")
@@ -65,6 +69,6 @@ def _after(engine: Engine, event: Event, follower: str, label: str) -> dict[str,
               "exit_code": data.get("exit_code"), "message": data.get("message") or "", "output": str(folder / "out"),
               "result": str(folder / "result")}  # fmt: skip
     return {
-        "request": request_id(from_iso(data["at"]), f"{event.subject}/{data['run']}>{follower}"), "trigger": label,
+        "request": request_id(from_iso(data.get("due") or data["at"]), f"{event.subject}/{data['run']}>{follower}"), "trigger": label,
         "payload": {"after": before}, "chain": {"origin": chain["origin"], "depth": chain["depth"] + 1},
     }  # fmt: skip

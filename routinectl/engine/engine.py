@@ -81,7 +81,8 @@ class Engine:
         with journal.transaction() as others:
             self.world.fold(others)
             events = list(make())
-            events += dispatch.following(self, events, now)
+            # Before the ends themselves: a write that is torn between the two is made again, and nothing asked for twice.
+            events = [*dispatch.following(self, events, now), *events]
             journal.append(events, now)
             self.world.fold(events)
         if others or events:

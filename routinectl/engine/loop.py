@@ -23,8 +23,10 @@ from routinectl.core.standing import Run
 from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import recover as recovery
 from routinectl.engine.damage import answer_damage
+from routinectl.engine.doubt import Doubt
 from routinectl.engine.engine import Engine
 from routinectl.engine.maintain import Maintainer
+from routinectl.engine.post import Post
 from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
 from routinectl.engine.revise import PATIENCE, Seen, cache_words
@@ -48,24 +50,6 @@ _LOOK_AGAIN = 1.0
 _AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Why the clock is not believed: the reading before it was set, and how near (seconds) it must come to that again.
-
-    `seq` is where the journal ended then: a person who accepts the clock does it in a later event.
-    """
-
-    before: clock.Reading
-    forwards: bool
-    near: float
-    seq: int
-
-    def is_over(self, reading: clock.Reading) -> bool:
-        """Say whether the clock has returned; set back, it may also have caught up with where it was."""
-        step = clock.compare(self.before, reading).step
-        return step <= self.near if self.forwards else step >= -self.near or reading.wall >= self.before.wall
-
-
 @dataclass(slots=True)
 class Options:
     """How a serve behaves: for how long (`once`, `until_idle`), whom it tells, and what else wants doing when nothing is urgent."""
@@ -86,13 +70,16 @@ class Serve:
         self.world = engine.world
         self.signals = supervisor.Signals()
         self.pipe = watch.WakePipe(engine.layout)
-        self.watch: watch.DefinitionWatch | None = None
+        self.watch: watch.Watch | None = None
         self.projector: Projector | None = None
         self.watched: dict[int, tuple[str, Run]] = {}
         self.clocks = clock.read()
         self.doubt: Doubt | None = None
         self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
+        self.post = Post(engine, options.on_talk)
+        self.inbox = str(engine.layout.inbox)
+        self.post_at = 0.0  # when the spool is looked at next, whatever the watch says
         self.look_again: dict[str, float] = {}
         self.keeper = 0  # which one was asked about the open runs
         self.trouble = self.untidy = ""
@@ -147,7 +134,7 @@ class Serve:
         self.engine.revisions.recall(self.cache.read(cache_words(self.engine.settings)), self.world)
         self._scan(now, patience=0.0)
         if not self.options.once:
-            self.watch = watch.DefinitionWatch(self.engine.layout, self.pipe)
+            self.watch = watch.Watch(self.engine.layout, self.pipe)
         self.next_checkpoint = clock.awake() + _CHECKPOINT_SECONDS
         self.next_retain = clock.awake() + 30
         self.next_scan = clock.awake() + min(5.0, self.options.scan_interval)
@@ -204,9 +191,20 @@ class Serve:
         self.engine.hear()
         self._look_at_definitions(now)
         if self._decides():
+            self._collect_post(now)
             self._settle(now)
             self._make_ready(now)
         self._keep_house()
+
+    def _collect_post(self, now: datetime) -> None:
+        look = clock.awake() >= self.post_at
+        if self.watch is not None:
+            if look:
+                self.watch.follow(self.inbox)
+            look = self.inbox in self.watch.touched() or look
+        if look:
+            again = self.post.collect(now)
+            self.post_at = clock.awake() + (self.options.scan_interval if again is None else again)
 
     def _settle(self, now: datetime) -> None:
         """Decide for everything that is due, that changed or that waits."""
@@ -468,7 +466,7 @@ class Serve:
             waits.append(watchdog)
         if self.retry_at > awake:
             return min(*waits, self.retry_at - awake)  # nothing is done before that
-        waits += [self.next_scan - awake, *(at - awake for at in self.look_again.values())]
+        waits += [self.next_scan - awake, self.post_at - awake, *(at - awake for at in self.look_again.values())]
         if self.projector is not None and self.projector.behind:
             waits.append(max(self._project_at(), self.house_at) - awake)
         if self.recover_at:

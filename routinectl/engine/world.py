@@ -62,7 +62,8 @@ class World:
         self.dirty: set[str] = set()
         self.changed: set[str] = set()
         self.reactive: set[str] = set()  # routines with triggers that are no time
-        self._followers: dict[str, list[tuple[str, After]]] | None = None
+        self.reactions = 0  # counts the changes of those triggers
+        self._followers: tuple[int, dict[str, list[tuple[str, After]]]] = (-1, {})
         self.workspace: dict[str, Event] = {}  # the newest event of each kind that is about no routine
         self.since_checkpoint = 0
         self.recorded_damage: set[tuple[int, int]] = set()
@@ -118,24 +119,24 @@ class World:
             self.waiting.pop(standing.id, None)
 
     def _note_reactive(self, standing: Standing) -> None:
-        if standing.id in self.reactive or reaction.read(standing.doc or {}):
-            self._followers = None
-        if standing.deleted or not reaction.read(standing.doc or {}):
-            self.reactive.discard(standing.id)
-        else:
-            self.reactive.add(standing.id)
+        reacts = not standing.deleted and bool(reaction.read(standing.doc or {}))
+        if reacts or standing.id in self.reactive:
+            self.reactions += 1
+        (self.reactive.add if reacts else self.reactive.discard)(standing.id)
 
     # -- asking
 
     def followers(self, routine_id: str) -> list[tuple[str, After]]:
         """Return the routines that follow the end of this one, each with its trigger."""
-        if self._followers is None:
-            self._followers = {}
+        made_for, found = self._followers
+        if made_for != self.reactions:
+            found = {}
             for name in sorted(self.reactive):
                 for item in reaction.read(self.standing(name).doc or {}):
                     if isinstance(item, After):
-                        self._followers.setdefault(item.routine, []).append((name, item))
-        return self._followers.get(routine_id, [])
+                        found.setdefault(item.routine, []).append((name, item))
+            self._followers = (self.reactions, found)
+        return found.get(routine_id, [])
 
     def ids(self) -> list[str]:
         """Return the ids of all routines that ever were, in order."""

@@ -80,6 +80,11 @@ class Layout:
         return self.private / "tmp"
 
     @property
+    def inbox(self) -> Path:
+        """The spool of messages: a folder for each channel, a file for each message."""
+        return self.root / "inbox"
+
+    @property
     def wake(self) -> Path:
         """The pipe that wakes a serve."""
         return self.live / "wake"

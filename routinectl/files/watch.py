@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from routinectl.files.layout import DEFINITION, Layout
@@ -64,8 +65,10 @@ def poke(layout: Layout) -> bool:
     return True
 
 
-class DefinitionWatch:
-    """Tells which routines' definitions were touched. `names` is filled by watchdog's thread; the pipe wakes the loop.
+class Watch:
+    """Tells which routines' definitions were touched, and in which other folders something was.
+
+    It is filled by watchdog's thread, and the pipe wakes the loop.
 
     Filtered to created, closed after write, moved and deleted: an unfiltered watch wakes for every byte that a chatty
     run writes below its routine's folder, and burns a core.
@@ -104,6 +107,18 @@ class DefinitionWatch:
         self._observer = Observer()
         kinds = [FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent, DirCreatedEvent, DirMovedEvent, DirDeletedEvent]
         self._observer.schedule(Handler(), base, recursive=True, event_filter=kinds)
+        self._followed: set[str] = set()
+        self._touched: deque[str] = deque()
+
+        def follow(folder: str) -> None:
+            class Toucher(FileSystemEventHandler):
+                def dispatch(self, event: Any) -> None:
+                    watch._touched.append(folder)
+                    pipe.poke()
+
+            self._observer.schedule(Toucher(), folder, recursive=True, event_filter=kinds)
+
+        self._follow: Callable[[str], None] = follow
         self._observer.start()
 
     def take(self) -> set[str]:
@@ -112,6 +127,20 @@ class DefinitionWatch:
         while self.names:
             names.add(self.names.popleft())
         return names
+
+    def follow(self, folder: str) -> None:
+        """Watch another folder with all below it, from when it is there; then it counts as touched."""
+        if folder not in self._followed and os.path.isdir(folder):
+            self._follow(folder)
+            self._followed.add(folder)
+            self._touched.append(folder)
+
+    def touched(self) -> set[str]:
+        """Return the other folders in which something was touched since the last call."""
+        found: set[str] = set()
+        while self._touched:
+            found.add(self._touched.popleft())
+        return found
 
     def close(self) -> None:
         """Stop watching."""

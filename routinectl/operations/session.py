@@ -94,6 +94,12 @@ class Session:
         """Return the definition in force of a routine, or None when it has never been good."""
         return self.world.routine(name)
 
+    def refresh(self, now: datetime | None = None) -> None:
+        """Go on with what has happened since: for whoever keeps a session for more than one thing."""
+        self.now = now or clock.now()
+        self.serve_lives = is_held(self.layout.lock("serve"))
+        self.engine.hear()
+
     def append(self, *events: Event) -> None:
         """Record events durably and wake a serve."""
         self.engine.append(events, self.now)

@@ -8,8 +8,11 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
+from routinectl.core import reaction
 from routinectl.core.audit import audit
 from routinectl.core.event import decode
+from routinectl.core.units import from_iso
+from routinectl.engine.dispatch import request_id
 
 MARK = "echo $ROUTINE_ID $ROUTINE_SLOT $ROUTINE_RUN_ID.$ROUTINE_ATTEMPT $ROUTINE_TRIGGER"  # what a run leaves behind
 
@@ -64,6 +67,31 @@ def open_runs(root: Path) -> list[str]:
         elif event.type in ("run.ended", "run.retrying"):
             going.pop(event.data["run"], None)
     return [f"{name} {run}" for run, name in going.items()]
+
+
+def unheard(events: list) -> list[str]:
+    """Return requests that came twice or have two answers, and ends that a routine which follows them did not hear of."""
+    asked = Counter((event.subject, event.data["request"]) for event in events if event.type == "run.requested")
+    answered = Counter((event.subject, event.data["request"]) for event in events if event.data.get("request")
+                       and (event.type == "slot.skipped" or (event.type == "run.claimed" and event.data.get("attempt", 1) == 1)))  # fmt: skip
+    found = [f"{name}: {request} came {count} times" for (name, request), count in asked.items() if count > 1]
+    found += [f"{name}: {request} has {count} answers" for (name, request), count in answered.items() if count > 1]
+    listening: dict[str, list] = {}
+    shut: set[str] = set()
+    for event in events:
+        if event.type in ("routine.created", "routine.updated"):
+            listening[event.subject] = [item for item in reaction.read(event.data["definition"]) if isinstance(item, reaction.After)]
+        elif event.type == "routine.deleted":
+            listening.pop(event.subject, None)
+        elif event.type in ("routine.disabled", "routine.enabled"):
+            (shut.add if event.type == "routine.disabled" else shut.discard)(event.subject)
+        elif event.type == "run.ended":
+            for name in listening.keys() - shut:
+                for item in listening[name]:
+                    request = request_id(from_iso(event.data.get("due") or event.data["at"]), f"{event.subject}/{event.data['run']}>{name}")
+                    if item.routine == event.subject and event.data["outcome"] in item.outcomes and (name, request) not in asked:
+                        found.append(f"{name} has not heard of {event.subject}/{event.data['run']}")
+    return found
 
 
 def outcomes(root: Path) -> dict[str, int]:

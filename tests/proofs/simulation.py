@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import checker
 from machine import Actor, Killed, Machine, SimKeeping
 
 from routinectl import clock
@@ -44,6 +45,7 @@ _ACTION = {"command": ["true"]}
 TRIGGERS: tuple[list[dict[str, Any]], ...] = (
     [{"every": "10s"}], [{"every": "10s"}], [{"every": "15s"}], [{"every": "1m"}], [{"cron": "* * * * *"}], [{"cron": "0 * * * *"}], [{"daily": "02:30"}],
     [{"cron": "*/2 * * * *"}, {"every": "45s"}], [], [{"at": "2026-03-29T01:00:30Z"}], [{"at": "2026-03-02T09:00:20Z"}],
+    [{"after": {"routine": "a"}}], [{"every": "1m"}, {"after": {"routine": "b", "outcome": ["succeeded", "failed", "interrupted"]}}],
 )  # fmt: skip
 POLICIES: tuple[dict[str, Any], ...] = (
     {}, {}, {"misfire": {"policy": "skip"}}, {"misfire": {"policy": "catch_up", "max": 2}}, {"misfire": {"window": "5m"}},
@@ -102,7 +104,7 @@ class Story:
     def touch(self, name: str) -> None:
         """Let the watches see that a definition was touched."""
         for serving in self.serves:
-            serving.touched.add(name)
+            serving.names.add(name)
             serving.poked = True
 
     # -- steps
@@ -345,6 +347,9 @@ class Story:
         self.lines += [_line(event) for event in events if event.subject in names or not event.subject]
         assert not findings, "P2: " + "; ".join(map(str, findings[:5]))
         assert not left, f"P2: runs without an end: {left}"
+        if not self.lost_power:
+            unheard = checker.unheard(events)
+            assert not unheard, f"P2: {unheard}"
 
     def _excused(self, message: str, events: list[Event]) -> bool:
         """A damaged line costs itself: the gap in the numbers that it leaves is told, and recorded as damage."""
@@ -371,7 +376,7 @@ class Serving:
         self.actor = story.machine.new_actor("serve")
         self.actor.name = f"serve {self.actor.pid}"
         self.serve: loop.Serve | None = None
-        self.touched: set[str] = set()
+        self.names: set[str] = set()
         self.poked = self.ready = False
         self.wake = 0.0
 
@@ -390,8 +395,14 @@ class Serving:
 
     def take(self) -> set[str]:
         """Stand in for the watch on the definitions; now and then it loses a hint."""
-        touched, self.touched = self.touched, set()
-        return touched if self.story.chance.random() < 0.8 else set()
+        names, self.names = self.names, set()
+        return names if self.story.chance.random() < 0.8 else set()
+
+    def follow(self, folder: str) -> None:
+        """There is no spool on the machine."""
+
+    def touched(self) -> set[str]:
+        return set()
 
     def turn(self) -> None:
         if not self.ready or self.serve is None:
@@ -473,7 +484,7 @@ def stage(story: Story) -> Iterator[None]:
         (engine_module, "Keeping", SimKeeping), (engine_module.proc, "boot_id", lambda: story.machine.boot_id),
         (recover.proc, "is_alive", lambda pid, start: story.machine.is_alive(pid)),
         (supervisor, "Signals", _Nothing), (supervisor, "pidfd", lambda pid: os.open("/dev/null", os.O_RDONLY)),
-        (watch, "WakePipe", _Nothing), (watch, "DefinitionWatch", _Nothing), (watch, "poke", lambda layout: True), (loop, "Maintainer", _Nothing),
+        (watch, "WakePipe", _Nothing), (watch, "Watch", _Nothing), (watch, "poke", lambda layout: True), (loop, "Maintainer", _Nothing),
         (config, "load", lambda layout: SETTINGS), (approvals, "require_person", lambda what: None),
         (definitions, "load", _remembering(definitions.load)),
     ]  # fmt: skip
