@@ -2,6 +2,7 @@
 
     RoutinectlError                 exit 1    an operation failed, or a check found something
     ├── UsageError                  exit 2    the request itself makes no sense
+    │   └── ExistsError             exit 2    there is one of that id or name already
     ├── NotFoundError               exit 3    no such routine, run or file
     ├── BusyError                   exit 75   somebody else holds it; try later
     ├── DeniedError                 exit 77   not allowed, or an approval is needed
@@ -38,6 +39,10 @@ class UsageError(RoutinectlError):
     """The request itself makes no sense: wrong options, or options that exclude each other."""
 
     exit_code = 2
+
+
+class ExistsError(UsageError):
+    """There is one of that id or name already."""
 
 
 class NotFoundError(RoutinectlError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routinectl.version import VERSION
@@ -115,6 +115,7 @@ def invoke(name: str, rest: list[str]) -> int:
 
     from routinectl.errors import UsageError
 
+    rest = _with_values(rest, getattr(module_of(name), "OPTIONAL", {}))
     try:
         result = command_of(name).main(rest, prog_name=f"routinectl {name}", standalone_mode=False)
     except typer.Exit as stop:
@@ -127,6 +128,14 @@ def invoke(name: str, rest: list[str]) -> int:
         message = str(error.format_message()).strip().rstrip(".")
         raise UsageError(message[:1].lower() + message[1:], f"routinectl {name} --help") from None
     return result if isinstance(result, int) else 0
+
+
+def _with_values(words: list[str], optional: Mapping[str, str]) -> list[str]:
+    """Give options that may stand without a value the one that they mean then."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
+        found += [word, optional[word]] if word in optional and following.startswith("-") else [word]
+    return found
 
 
 def _needs_no_parser(function: Any, rest: list[str]) -> bool:

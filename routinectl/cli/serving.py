@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -16,9 +17,10 @@ from routinectl.core.projection import history_line
 from routinectl.core.units import from_epoch, to_iso
 from routinectl.engine.engine import Listener
 from routinectl.engine.loop import Options, Serve
-from routinectl.errors import UsageError
+from routinectl.errors import DefinitionError, UsageError
 from routinectl.files.layout import Layout
 from routinectl.operations.serve import open_serve
+from routinectl.process.supervisor import Companion
 
 _LEVELS = ("error", "info", "debug")
 _LAST_WORDS = 1.0  # seconds that the end of a serve waits for a slow reader of its last lines
@@ -33,19 +35,42 @@ def serve(
     log_format: str | None = None,
     log_level: str | None = None,
     listener: Listener | None = None,
+    http: str | None = None,
 ) -> None:
     """Serve a workspace until told to stop; `listener` hears of every event too. Raises BusyError when another serve lives."""
     form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
     level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
     log = Log(form == "json", _LEVELS.index(level))
-    options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=log.speaker.flush)
+    companions: list[Companion] = []
+
+    def rest() -> None:
+        log.speaker.flush()
+        for companion in companions:
+            companion.keep(clock.awake())
+
+    options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=rest)
     running = open_serve(layout, options, standby=standby)
+    address = http or ("" if once or until_idle else running.engine.settings.http_listen)
+    if address:
+        require_http()
+        companions.append(Companion("routinectl.api.server", [str(layout.root), address], log.talk))
     log.zone = running.engine.settings.timezone
     running.engine.listeners += [log.events, *([listener] if listener else [])]
-    running.run()
+    try:
+        running.run()
+    finally:
+        for companion in companions:
+            companion.stop()
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")
     log.speaker.flush(patience=_LAST_WORDS)
+
+
+def require_http() -> None:
+    """Raise DefinitionError when the extra `http` is not installed."""
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DefinitionError(f"HTTP needs {' and '.join(missing)}, which is not installed", "pip install 'routinectl[http]'")
 
 
 def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:

@@ -29,7 +29,7 @@ def _always(value: Any) -> bool:
     return True
 
 
-_LATER_TRIGGERS = ("webhook", "file")
+_LATER_TRIGGERS = ("file",)
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("notify",): _always,
     ("action", "prompt"): _always,
@@ -117,6 +117,8 @@ def _other_trigger(trigger: Doc, kind: str, path: Path) -> Iterator[Problem]:
         )
     if kind == "after" and not ID.fullmatch(trigger["after"]["routine"]):
         yield Problem(f"'{trigger['after']['routine']}' is no routine's id", (*path, "after", "routine"), "after: {routine: backup}")
+    if kind == "webhook" and "file" in trigger["webhook"].get("secret", {}):
+        yield from _inside(trigger["webhook"]["secret"]["file"], (*path, "webhook", "secret", "file"))
     if kind == "message":
         yield from _message(trigger["message"], (*path, "message"))
 

@@ -64,7 +64,26 @@ class Message:
         return all(key in data and _plain(data[key]) == wanted for key, wanted in self.match)
 
 
-Reaction = After | Message
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A signed HTTP request has come, for `path` or the routine's id. `secret` is (env or file, where); no file is the usual one."""
+
+    path: str = ""
+    signature: str = "routinectl"
+    secret: tuple[str, str] = ("file", "")
+
+    @property
+    def words(self) -> str:
+        """The trigger in words."""
+        return f"on a webhook{f' at {self.path}' if self.path else ''}, signed as {self.signature}"
+
+    @property
+    def label(self) -> str:
+        """What a run's `trigger` says; its first word is the kind."""
+        return f"webhook {self.path}".rstrip()
+
+
+Reaction = After | Message | Webhook
 
 
 def read(doc: Doc) -> tuple[Reaction, ...]:
@@ -74,6 +93,10 @@ def read(doc: Doc) -> tuple[Reaction, ...]:
         if "after" in trigger:
             after = trigger["after"]
             found.append(After(after["routine"], frozenset(after.get("outcome", ("succeeded",)))))
+        if "webhook" in trigger:
+            hook = trigger["webhook"]
+            secret = next(iter(hook.get("secret", {"file": ""}).items()))
+            found.append(Webhook(hook.get("path", ""), hook.get("signature", "routinectl"), secret))
         if "message" in trigger:
             message = trigger["message"]
             wanted = tuple((key, str(_plain(value))) for key, value in message.get("match", {}).items())

@@ -12,7 +12,7 @@ from routinectl.core.schedule import zone
 from routinectl.core.units import parse_duration, parse_size
 from routinectl.errors import ScheduleError
 
-NOT_IN_FORCE = ("http", "notify", "models")
+NOT_IN_FORCE = ("notify", "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Settings:
     pools: Mapping[str, int] = field(default_factory=dict)
     trust: str = "local"
     maintenance: Maintenance = Maintenance()
+    http_listen: str = ""
+    http_hosts: tuple[str, ...] = ()
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
@@ -74,6 +76,7 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         int(limits.get("max_concurrent_runs", 10)), min_interval, Retention(int(retention.get("runs", 100)), age, size),
         bool(doc.get("git", {}).get("commit", False)), limits.get("max_fires_per_hour"), limits.get("pools", {}),
         doc.get("trust", "local"), _maintenance(doc.get("maintenance", {}), problems),
+        doc.get("http", {}).get("listen", ""), tuple(doc.get("http", {}).get("hosts", ())),
     )  # fmt: skip
     return settings, problems
 

@@ -130,7 +130,7 @@ class Standing:
     dedup: dict[str, str] = field(default_factory=dict)  # payload -> when it last started a run
     day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
     hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
-    heard: list[str] = field(default_factory=list)  # the last requests of triggers that are no time
+    heard: list[str] = field(default_factory=list)  # what the last requests of triggers that are no time came from
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
 
     @property
@@ -287,11 +287,16 @@ def request_of(event: Event) -> Request:
         tree=data.get("tree", ""), trigger=data.get("trigger", ""), chain=data.get("chain", {}))  # fmt: skip
 
 
+def happening_of(request: str) -> str:
+    """Return the part of a trigger's request id that comes from what happened, not from when it was heard."""
+    return request.rpartition("-")[2]
+
+
 def _requested(standing: Standing, event: Event) -> None:
     request = request_of(event)
     standing.requests[request.id] = request
     if request.trigger:
-        standing.heard = [*standing.heard[1 - _HEARD :], request.id]
+        standing.heard = [*standing.heard[1 - _HEARD :], happening_of(request.id)]
 
 
 def _claimed(standing: Standing, event: Event) -> None:

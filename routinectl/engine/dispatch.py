@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from routinectl.core import gates
 from routinectl.core.event import Event
 from routinectl.core.gates import Asking, Refusal
-from routinectl.core.standing import APART, request_of
+from routinectl.core.standing import APART, happening_of, request_of
 from routinectl.core.units import from_iso, to_iso
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def requested(engine: Engine, name: str, data: Mapping[str, Any], now: datetime)
     A routine that does not listen (it is a draft, disabled or gone) makes no events, and the refusal says why.
     """
     routine, standing = engine.world.routine(name), engine.world.standing(name)
-    if data["request"] in standing.heard:
+    if data.get("trigger") and happening_of(data["request"]) in standing.heard:
         return [], None
     event = Event("run.requested", name, {"at": to_iso(now), **data})
     if routine is None or standing.deleted:

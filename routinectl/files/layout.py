@@ -11,6 +11,7 @@ from pathlib import Path
 
 CONFIG = "routinectl.yaml"
 DEFINITION = "ROUTINE.yaml"
+DEFAULT_LISTEN = "127.0.0.1:8766"  # where the HTTP face is, unless somebody says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class Layout:
         return Path(f"{self.root}/.routinectl/locks/{routine_id}.{number}.lock")
 
     def make(self) -> None:
-        """Create the private folders; only the owner may look in."""
+        """Create the private folders, into which only the owner may look, and that of the routines."""
+        os.makedirs(self.routines, exist_ok=True)
         os.makedirs(self.private, mode=0o700, exist_ok=True)
         for folder in (self.journal, self.cache, self.runs, self.locks, self.live, self.tmp):
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ def summary(folder: Path) -> tuple[str, bool]:
         return last_line(folder / "out"), False
     lines = data.decode(errors="replace").strip().splitlines()
     return (_clean(lines[0]), False) if lines else ("", True)
+
+
+def is_name(run: str) -> bool:
+    """Say whether a text may be the name of a run's folder."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,80}", run, re.ASCII) is not None
 
 
 def last_line(path: Path) -> str:

@@ -21,18 +21,23 @@ from routinectl.process import proc
 Item = dict[str, Any]
 
 
-def agent() -> str:
-    """Return which run this process belongs to, empty when a person started it."""
+def agent(session: Session) -> str:
+    """Return which agent asks: the run that this process belongs to, or whose token was shown; empty for a person."""
+    return session.agent or run_above()
+
+
+def run_above() -> str:
+    """Return which run this process belongs to, empty where there is none."""
     if not proc.is_below("routinectl.process.keeper"):
         return ""
     return f"{os.environ.get('ROUTINE_ID', 'a run')} {os.environ.get('ROUTINE_RUN_ID', '')}".strip()
 
 
-def require_person(what: str) -> None:
+def require_person(session: Session, what: str) -> None:
     """Raise DeniedError when an agent asks."""
-    found = agent()
+    found = agent(session)
     if found:
-        raise DeniedError(f"{what} is for a person, and this command runs inside {found}", "run it in a terminal of your own")
+        raise DeniedError(f"{what} is for a person, and it is {found} that asks", "run it in a terminal of your own")
 
 
 def waiting(session: Session, names: list[str]) -> list[Item]:
@@ -56,7 +61,7 @@ def approve(session: Session, name: str, *, lasting: timedelta | None, note: str
 
     Raises DeniedError for an agent, NotFoundError when nothing waits and nothing ever will.
     """
-    require_person("an approval")
+    require_person(session, "an approval")
     standing, routine = session.standing(name), session.routine(name)
     if routine is None:
         raise UsageError(f"{name} has no good definition to approve", f"routinectl validate {name}")
@@ -80,7 +85,7 @@ def approve(session: Session, name: str, *, lasting: timedelta | None, note: str
 
 def deny(session: Session, name: str, *, note: str, by: str) -> Item:
     """Deny an open question, or throw a draft's activation away (it stays a draft); raises as `approve` does."""
-    require_person("a denial")
+    require_person(session, "a denial")
     asked = session.standing(name).approval
     if asked is None or asked["state"] != "requested":
         raise NotFoundError(f"{name} has no open request for approval", "routinectl approvals")
@@ -91,7 +96,7 @@ def deny(session: Session, name: str, *, note: str, by: str) -> Item:
 
 def before_writing(session: Session, name: str, fingerprint: str, now: datetime) -> None:
     """Record who is about to write a definition: an agent's becomes a draft, a person's is vouched for."""
-    by = agent()
+    by = agent(session)
     if by:
         session.append(Event("routine.drafted", name, {"at": to_iso(now), "by": by}))
     elif session.settings.trust == "approve-changes":

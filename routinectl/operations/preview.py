@@ -62,15 +62,8 @@ def answer(line: str, defaults: Defaults) -> dict[str, Any]:
     """Return the answer to one line of a batch; a fault is an answer too."""
     try:
         asked = json.loads(line)
-        if not isinstance(asked, dict) or "schedule" not in asked:
-            raise UsageError("a line is a JSON object with a schedule", '{"schedule": "0 9 * * *"}')
-        unknown = asked.keys() - {"schedule", "timezone", "after", "count"}
-        if unknown:
-            raise UsageError(f"unknown key '{min(unknown)}'", "schedule, timezone, after, count")
+        check_types(asked)
         schedule, count = asked["schedule"], asked.get("count")
-        _typed(asked, count)
-        if not isinstance(schedule, (str, dict)):
-            raise ScheduleError("schedule is text or a mapping", '{"schedule": "0 9 * * *"}')
         return preview(schedule, defaults, timezone=asked.get("timezone"), after=asked.get("after"), count=count)
     except RoutinectlError as error:
         return {"error": {"message": error.message, "hint": error.hint}}
@@ -78,7 +71,16 @@ def answer(line: str, defaults: Defaults) -> dict[str, Any]:
         return {"error": {"message": f"not JSON: {error}", "hint": '{"schedule": "0 9 * * *"}'}}
 
 
-def _typed(asked: Mapping[str, Any], count: Any) -> None:
+def check_types(asked: object) -> None:
+    """Raise UsageError or ScheduleError unless this is what may be asked, as JSON: a schedule, timezone, after, count."""
+    if not isinstance(asked, dict) or "schedule" not in asked:
+        raise UsageError("what is asked is a JSON object with a schedule", '{"schedule": "0 9 * * *"}')
+    unknown = asked.keys() - {"schedule", "timezone", "after", "count"}
+    if unknown:
+        raise UsageError(f"unknown key '{min(unknown)}'", "schedule, timezone, after, count")
+    count = asked.get("count")
+    if not isinstance(asked["schedule"], (str, dict)):
+        raise ScheduleError("schedule is text or a mapping", '{"schedule": "0 9 * * *"}')
     for key in ("timezone", "after"):
         if not isinstance(asked.get(key), (str, type(None))):
             raise UsageError(f"{key} is text", '{"timezone": "Europe/Berlin"}')

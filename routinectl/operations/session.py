@@ -40,6 +40,7 @@ class Session:
         layout.make()
         self.engine = Engine(layout, self.settings)
         self.engine.slots = False
+        self.agent = ""  # which agent asks, where the one who asks has shown who it is (a token)
         self.serve_lives = is_held(layout.lock("serve"))
         self.world.load()
         self.projector = None if self.serve_lives else Projector.open(self.world)

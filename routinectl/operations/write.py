@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from routinectl.core import document
+from routinectl.core.reaction import Webhook
 from routinectl.core.routine import ID, RESERVED_IDS, Routine, build
 from routinectl.core.schedule import zone
 from routinectl.core.schedule.read import Reading, definite, read_trigger
 from routinectl.core.units import to_epoch
-from routinectl.errors import DefinitionError, RoutinectlError, UsageError
+from routinectl.errors import DefinitionError, ExistsError, RoutinectlError, UsageError
 from routinectl.files import definitions, editing
-from routinectl.operations import approvals
+from routinectl.operations import approvals, hooks
 from routinectl.operations.session import Session
 from routinectl.process import git
 
@@ -79,7 +80,7 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
     path = layout.definition(routine_id)
     exists = path.exists() or path.is_symlink()
     if exists and not replace:
-        raise UsageError(f"the routine {routine_id} exists already", f"routinectl edit {routine_id}, or add --replace")
+        raise ExistsError(f"the routine {routine_id} exists already", f"routinectl edit {routine_id}, or add --replace")
     settled, phrase = settle_triggers(session, doc)
     data = editing.dump(ordered(settled), head=HEAD, notes={"triggers": f"said as: {phrase}"} if phrase else None)
     if exists and _same(session, routine_id, data):
@@ -94,7 +95,7 @@ def require_free_name(session: Session, doc: Mapping[str, Any]) -> None:
         known = session.standing(other).doc or {}
         if known.get("name") == name and known.get("owner", "") == owner:
             whose = f"{owner} has" if owner else "there is"
-            raise UsageError(f"{whose} a routine named '{name}' already: {other}", f"another name, or routinectl edit {other}")
+            raise ExistsError(f"{whose} a routine named '{name}' already: {other}", f"another name, or routinectl edit {other}")
 
 
 def _same(session: Session, routine_id: str, data: bytes) -> bool:
@@ -111,6 +112,7 @@ def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_
     """Check a definition's text and write it. Raises DefinitionError with all its faults; then nothing was written."""
     definition = _parsed(session, routine_id, data, past=not created)
     routine = build(routine_id, definition.doc, session.now)
+    _require_free_paths(session, routine)
     if not dry_run:
         path = session.layout.definition(routine_id)
         approvals.before_writing(session, routine_id, definition.fingerprint, session.now)
@@ -119,6 +121,14 @@ def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_
         session.look_at(routine_id)
         commit(session, routine_id, "add" if created else "edit")
     return Written(routine_id, routine, created, True, data.decode())
+
+
+def _require_free_paths(session: Session, routine: Routine) -> None:
+    """Raise ExistsError when another routine has one of its webhook's paths already."""
+    mine = {item.path or routine.id for item in routine.reactions if isinstance(item, Webhook)}
+    for other, item in hooks.listening(session) if mine else ():
+        if other.id != routine.id and (item.path or other.id) in mine:
+            raise ExistsError(f"the webhook path '{item.path or other.id}' belongs to {other.id}", "webhook: {path: another-one}")
 
 
 def commit(session: Session, routine_id: str, what: str) -> None:

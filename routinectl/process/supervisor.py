@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+_FIRST_PATIENCE, _MOST_PATIENCE = 1.0, 60.0  # seconds before a companion that has died is started again
+_STOP_SECONDS = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -72,6 +74,38 @@ class Helper:
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+class Companion:
+    """A module of ours that lives beside serve, and is started again when it dies. It ends when its standard input does."""
+
+    def __init__(self, module: str, words: list[str], talk: Callable[[str], None]) -> None:
+        self._module, self._words, self._talk = module, words, talk
+        self._process: subprocess.Popen[bytes] | None = None
+        self._patience = _FIRST_PATIENCE
+        self._again = 0.0
+
+    def keep(self, awake: float) -> None:
+        """Start it, or start it again; `awake` are seconds on a clock that nobody sets."""
+        if self._process is None or self._process.poll() is not None:
+            if self._process is not None and self._again == 0.0:
+                self._talk(f"{self._module} has ended with {self._process.returncode}; it is started again in {self._patience:.0f} s")
+                self._again, self._patience = awake + self._patience, min(self._patience * 2, _MOST_PATIENCE)
+            if awake >= self._again:
+                self._again = 0.0
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", self._module, *self._words], stdin=subprocess.PIPE, stdout=sys.stderr.fileno(),
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            try:
+                self._process.wait(timeout=_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
 def notify(**values: str) -> None:

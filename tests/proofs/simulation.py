@@ -485,7 +485,7 @@ def stage(story: Story) -> Iterator[None]:
         (recover.proc, "is_alive", lambda pid, start: story.machine.is_alive(pid)),
         (supervisor, "Signals", _Nothing), (supervisor, "pidfd", lambda pid: os.open("/dev/null", os.O_RDONLY)),
         (watch, "WakePipe", _Nothing), (watch, "Watch", _Nothing), (watch, "poke", lambda layout: True), (loop, "Maintainer", _Nothing),
-        (config, "load", lambda layout: SETTINGS), (approvals, "require_person", lambda what: None),
+        (config, "load", lambda layout: SETTINGS), (approvals, "require_person", lambda session, what: None),
         (definitions, "load", _remembering(definitions.load)),
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context
 from routinectl.errors import UsageError
+from routinectl.files.layout import DEFAULT_LISTEN
 
 if TYPE_CHECKING:
     import typer
@@ -13,15 +14,21 @@ if TYPE_CHECKING:
 EXAMPLES = """
 routinectl serve
 routinectl serve --standby
+routinectl serve --http
+routinectl serve --http unix:.routinectl/run/http
 * * * * * cd /srv/work && routinectl serve --once     # in a crontab, without a daemon
 ROUTINECTL_LOG_FORMAT=json routinectl serve
 """
+OPTIONAL = {"--http": DEFAULT_LISTEN}  # options that may stand without their value
 
 
 def command(
     once: Annotated[bool, typer.Option("--once", help="One tick: fire what is due, and leave.")] = False,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Leave when nothing runs and nothing will fire.")] = False,
     standby: Annotated[bool, typer.Option("--standby", help="Wait for the place of another serve.")] = False,
+    http: Annotated[
+        str | None, typer.Option(metavar="[HOST:PORT|unix:PATH]", help=f"Listen for HTTP; without an address on {DEFAULT_LISTEN}.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json; else ROUTINECTL_LOG_FORMAT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="error, info or debug; else ROUTINECTL_LOG_LEVEL.")] = None,
 ) -> None:
@@ -34,4 +41,6 @@ def command(
 
     if once and until_idle:
         raise UsageError("--once and --until-idle exclude each other", "routinectl serve --once")
-    serving.serve(context.layout(), once=once, until_idle=until_idle, standby=standby, log_format=log_format, log_level=log_level)
+    serving.serve(
+        context.layout(), once=once, until_idle=until_idle, standby=standby, log_format=log_format, log_level=log_level, http=http
+    )

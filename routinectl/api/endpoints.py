@@ -1,0 +1,390 @@
+"""What may be asked over HTTP: a table of endpoints, each a call of an operation. The OpenAPI document is made of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from routinectl.api.access import EVERYBODY, Caller, owner_of
+from routinectl.api.answer import Answer, HttpError
+from routinectl.core.units import from_iso, parse_duration, to_iso
+from routinectl.engine.dispatch import request_id
+from routinectl.errors import NotFoundError, UsageError
+from routinectl.files import definitions, editing
+from routinectl.operations import approvals, hooks, lifecycle, look, preview, runs, templates, write
+from routinectl.operations.history import history, lines
+from routinectl.operations.session import Session
+
+Data = dict[str, Any]
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, read: the caller, the parts of its path, its query and its JSON body."""
+
+    caller: Caller
+    parts: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Data = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def id_in(self, session: Session) -> str:
+        """Return the routine of the path. Raises NotFoundError for one that this caller does not see."""
+        name = self.parts["id"]
+        if name not in session.world or name not in session.alive() or not self.caller.sees(session, session.standing(name)):
+            raise NotFoundError(f"there is no routine '{name}'", "GET /routines")
+        return name
+
+    def number(self, key: str, default: int, most: int = _MOST) -> int:
+        """Return a whole number of the query. Raises UsageError."""
+        text = self.query.get(key, str(default))
+        if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= most:
+            raise UsageError(f"{key} is '{text[:40]}'; allowed is 1 to {most}", f"{key}={default}")
+        return int(text)
+
+
+Act = Callable[[Session, Call], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A method and path, what it does, the role it takes at least, and what its body and query may hold."""
+
+    method: str
+    path: str
+    act: Act
+    role: str
+    summary: str
+    success: int = 200
+    body: Data | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
+
+
+def by(call: Call) -> str:
+    """Return who is written into events."""
+    return call.caller.owner if call.caller.owner != EVERYBODY else call.caller.role
+
+
+# -- routines
+
+
+def view(session: Session, name: str) -> Data:
+    """Return everything that is told of one routine."""
+    found = look.show(session, name)
+    return {**found, "owner": owner_of(session, session.standing(name)), "describe": found["words"], "etag": etag(session, name)}
+
+
+def etag(session: Session, name: str) -> str:
+    """Return what changes with every byte of a definition's file."""
+    return f'"{hashlib.sha256(definitions.read_bytes(session.layout, name)).hexdigest()[:20]}"'
+
+
+def _shown(session: Session, name: str, status: int = 200, **headers: str) -> Answer:
+    found = view(session, name)
+    return Answer(found, status, {"ETag": found["etag"], **headers})
+
+
+def list_routines(session: Session, call: Call) -> Answer:
+    """Return rows that fit the filters, a page of them, in the order of their ids."""
+    limit, after = call.number("limit", 100), _cursor(call.query.get("cursor", ""))
+    found = [row | {"owner": owner_of(session, session.standing(row["id"]))} for row in look.rows(session)]
+    rows = [row for row in found if call.caller.sees(session, session.standing(row["id"])) and _fits(row, session, call.query)]
+    page = [row for row in rows if row["id"] > after][:limit]
+    more = bool(page) and page[-1]["id"] != rows[-1]["id"]
+    return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None})
+
+
+def _fits(row: Data, session: Session, query: Mapping[str, str]) -> bool:
+    doc = session.standing(row["id"]).doc or {}
+    text = query.get("text", "").casefold()
+    checks: dict[str, Callable[[str], bool]] = {
+        "enabled": lambda value: str(doc.get("enabled", True)).lower() == value.lower(),
+        "status": lambda value: row["status"] == value,
+        "owner": lambda value: row["owner"] == value,
+        "tag": lambda value: value in row["tags"],
+        "text": lambda _: text in " ".join([row["id"], row["name"], doc.get("description", "")]).casefold(),
+    }
+    return all(check(query[key]) for key, check in checks.items() if query.get(key))
+
+
+def _as_cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _cursor(text: str) -> str:
+    try:
+        return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), b"-_", validate=True).decode("ascii")
+    except (ValueError, UnicodeError):
+        raise UsageError("the cursor is none of ours", "take it from `next` of the page before") from None
+
+
+def create(session: Session, call: Call) -> Answer:
+    """Write a new definition."""
+    doc = dict(call.body)
+    routine_id = doc.pop("id", None) or write.id_from(str(doc.get("name", "")))
+    if not isinstance(routine_id, str) or write.id_from(routine_id) != routine_id:
+        raise UsageError(f"'{routine_id}' is no id: lower-case letters, digits and -", "id: my-backup")
+    _own(session, call, doc)
+    write.require_free_name(session, {"name": routine_id, **doc})
+    write.create(session, routine_id, doc)
+    return _shown(session, routine_id, 201, Location=f"/routines/{routine_id}")
+
+
+def _own(session: Session, call: Call, doc: Data) -> None:
+    """Have the definition belong to who makes it, unless he may make it for others."""
+    if call.caller.role == "admin":
+        return
+    if doc.setdefault("owner", call.caller.owner) != call.caller.owner:
+        raise HttpError(403, f"this token makes routines for {call.caller.owner} only")
+    if doc["owner"] == session.settings.owner:
+        del doc["owner"]
+
+
+def get(session: Session, call: Call) -> Answer:
+    """Return one routine."""
+    return _shown(session, call.id_in(session))
+
+
+def patch(session: Session, call: Call) -> Answer:
+    """Change a definition by a JSON merge patch (RFC 7396); the rest of its file stays as it is."""
+    name = call.id_in(session)
+    _match(session, name, call)
+    current = _written(session, name)
+    if "id" in call.body:
+        raise UsageError("an id is not changed: the routine would be another one", "POST /routines")
+    if "owner" in call.body and call.caller.role != "admin" and call.body["owner"] != call.caller.owner:
+        raise HttpError(403, "only an admin gives a routine away")
+    changes = _changes(current, call.body, ())
+    if changes:
+        write.edit(session, name, changes)
+    return _shown(session, name)
+
+
+def _written(session: Session, name: str) -> Data:
+    from routinectl.core import document
+
+    found = document.read(definitions.read_bytes(session.layout, name), f"routines/{name}/ROUTINE.yaml")
+    return found if isinstance(found, dict) else {}
+
+
+def _changes(current: Mapping[str, Any], wanted: Mapping[str, Any], above: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:
+    changes: dict[tuple[str | int, ...], Any] = {}
+    for key, value in wanted.items():
+        before = current.get(key)
+        if value is None:
+            changes |= {(*above, key): editing.REMOVE} if key in current else {}
+        elif isinstance(value, dict) and isinstance(before, dict):
+            changes |= _changes(before, value, (*above, key))
+        elif value != before or type(value) is not type(before):
+            changes[*above, key] = value
+    return changes
+
+
+def _match(session: Session, name: str, call: Call) -> None:
+    wanted = call.headers.get("if-match")
+    if wanted is not None and wanted != "*" and etag(session, name) not in [tag.strip() for tag in wanted.split(",")]:
+        raise HttpError(412, f"{name} was changed since you read it", f"GET /routines/{name}", ETag=etag(session, name))
+
+
+def delete(session: Session, call: Call) -> Answer:
+    """Remove a routine; its events stay."""
+    name = call.id_in(session)
+    _match(session, name, call)
+    lifecycle.remove(session, name, by=by(call))
+    return Answer(None, 204)
+
+
+def toggle(session: Session, call: Call) -> Answer:
+    """Switch `enabled`, or set it."""
+    name = call.id_in(session)
+    wanted = call.body.get("enabled", not session.standing(name).enabled)
+    if not isinstance(wanted, bool):
+        raise UsageError("enabled is true or false", '{"enabled": true}')
+    lifecycle.set_enabled(session, name, wanted)
+    return _shown(session, name)
+
+
+# -- acting
+
+
+def _payload(call: Call) -> Data:
+    payload = call.body.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        raise UsageError("payload is an object", '{"payload": {"day": "2026-11-20"}}')
+    return {"payload": payload} if payload is not None else {}
+
+
+def _asked(session: Session, call: Call, data: Data) -> Answer:
+    name = call.id_in(session)
+    runs.require_good(session, name)
+    key = call.headers.get("idempotency-key", "")
+    unique = f"{by(call)}:{key}" if key else f"{session.now.timestamp()}{id(call)}"
+    taken = hooks.ask(session, name, {"request": request_id(session.now, f"{unique}>{name}"), "by": by(call), **data, **_payload(call)})
+    return Answer({"routine": name, "run": taken.run, "status": "requested"}, 202, {"Location": f"/routines/{name}/runs/{taken.run}"})
+
+
+def run_now(session: Session, call: Call) -> Answer:
+    """Ask for a run, as `run-now` does: it passes a pause and `enabled: false`."""
+    return _asked(session, call, {"force": True} if call.body.get("force") is True else {})
+
+
+def dispatch(session: Session, call: Call) -> Answer:
+    """Ask for a run as a trigger would: every gate counts."""
+    return _asked(session, call, {"trigger": "dispatch"})
+
+
+def pause(session: Session, call: Call) -> Answer:
+    """Stop firing a routine, for a while or until it is resumed."""
+    name = call.id_in(session)
+    lifecycle.pause(session, name, until=_until(session, call.body), reason=_text(call.body, "reason"), by=by(call))
+    return _shown(session, name)
+
+
+def _until(session: Session, body: Data) -> datetime | None:
+    try:
+        if body.get("for") is not None:
+            return session.now + parse_duration(str(body["for"]))
+        return from_iso(_text(body, "until")) if body.get("until") is not None else None
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"until when? {error}", '{"for": "2h"}, or {"until": "2026-12-24T18:00:00Z"}') from None
+
+
+def _text(body: Data, key: str) -> str:
+    value = body.get(key, "")
+    if not isinstance(value, str):
+        raise UsageError(f"{key} is text", f'{{"{key}": "..."}}')
+    return value
+
+
+def resume(session: Session, call: Call) -> Answer:
+    """Let a paused routine fire again."""
+    name = call.id_in(session)
+    lifecycle.resume(session, name, by=by(call))
+    return _shown(session, name)
+
+
+def cancel(session: Session, call: Call) -> Answer:
+    """Stop the runs of a routine, or one of them."""
+    name = call.id_in(session)
+    stopped = runs.cancel(session, name, _text(call.body, "run") or None, by=by(call))
+    return Answer({"routine": name, "cancelled": stopped}, 202)
+
+
+def approve(session: Session, call: Call) -> Answer:
+    """Grant what a routine asks for, for exactly the content it has now; a draft becomes active."""
+    name = call.id_in(session)
+    try:
+        lasting = parse_duration(str(call.body["for"])) if call.body.get("for") is not None else None
+    except ValueError as error:
+        raise UsageError(f"for: {error}", '{"for": "30d"}') from None
+    return Answer(approvals.approve(session, name, lasting=lasting, note=_text(call.body, "note"), by=by(call)))
+
+
+def deny(session: Session, call: Call) -> Answer:
+    """Deny what a routine asks for."""
+    return Answer(approvals.deny(session, call.id_in(session), note=_text(call.body, "note"), by=by(call)))
+
+
+# -- looking
+
+
+def get_history(session: Session, call: Call) -> Answer:
+    """Return the last lines of a routine's ledger, oldest first."""
+    name, since = call.id_in(session), call.query.get("since")
+    try:
+        start = from_iso(since) if since else None
+    except ValueError:
+        raise UsageError(f"since is '{str(since)[:40]}', no instant", "since=2026-11-20T00:00:00Z") from None
+    found = history(session, [name], limit=call.number("limit", 20), since=start, outcome=call.query.get("outcome"))
+    return Answer({"items": found})
+
+
+def get_run(session: Session, call: Call) -> Answer:
+    """Return one run: its line of the ledger, or how it stands."""
+    name, run = call.id_in(session), call.parts["run"]
+    standing = session.standing(name)
+    if run in standing.runs:
+        from routinectl.core import projection
+
+        return Answer({"routine": name, "state": "running", **projection.running(standing, run)})
+    if run in standing.requests:
+        request = standing.requests[run]
+        return Answer({"routine": name, "state": "waiting", "run": run, "since": to_iso(request.at), "reason": request.hold or "capacity"})
+    line = next((line for line in reversed(lines(session, name)) if line.get("run") == run), None)
+    if line is None:
+        raise NotFoundError(f"{name} has no run '{run}'", f"GET /routines/{name}/history")
+    return Answer({"routine": name, "state": "ended", **{key: value for key, value in line.items() if value is not None}})
+
+
+def schedule_preview(session: Session, call: Call) -> Answer:
+    """Say what a schedule means and when it fires next."""
+    defaults = preview.Defaults(session.settings.timezone, session.now, session.settings.min_interval)
+    body = call.body
+    preview.check_types(body)
+    return Answer(
+        preview.preview(body["schedule"], defaults, timezone=body.get("timezone"), after=body.get("after"), count=body.get("count"))
+    )
+
+
+def get_approvals(session: Session, call: Call) -> Answer:
+    """Return what waits for a person."""
+    seen = [name for name in session.alive() if call.caller.sees(session, session.standing(name))]
+    return Answer({"items": approvals.waiting(session, seen)})
+
+
+def get_templates(session: Session, call: Call) -> Answer:
+    """Return the presets."""
+    return Answer({"items": templates.rows(session.layout)})
+
+
+def get_status(session: Session, call: Call) -> Answer:
+    """Return the state of the workspace."""
+    return Answer(look.status(session))
+
+
+_PAYLOAD: Data = {"type": "object", "description": "Input of the run; it is merged over action.payload."}
+_FOR: Data = {"type": "string", "description": "A duration.", "examples": ["2h"]}
+_NOTE: Data = {"type": "object", "properties": {"note": {"type": "string"}, "for": _FOR}}
+_ASKED: Data = {"type": "object", "properties": {"payload": _PAYLOAD, "force": {"type": "boolean"}}}
+_DEFINITION: Data = {"$ref": "#/components/schemas/Routine"}
+_PAGE = {"limit": "How many at most.", "cursor": "`next` of the page before."}
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/routines", list_routines, "viewer", "List the routines.", query={
+        **_PAGE, "enabled": "true or false.", "status": "active, paused, ...", "owner": "Whose.", "tag": "With this tag.",
+        "text": "In id, name or description."}, errors=(400,)),
+    Endpoint("POST", "/routines", create, "agent", "Add a routine.", 201, body=_DEFINITION, errors=(400, 409, 422)),
+    Endpoint("GET", "/routines/{id}", get, "viewer", "Show a routine.", errors=(404, 422)),
+    Endpoint("PATCH", "/routines/{id}", patch, "agent", "Change a routine (JSON merge patch).", body={"type": "object"},
+             errors=(400, 404, 409, 412, 422)),
+    Endpoint("DELETE", "/routines/{id}", delete, "user", "Remove a routine.", 204, errors=(404, 409, 412, 422)),
+    Endpoint("PATCH", "/routines/{id}/toggle", toggle, "user", "Enable or disable a routine.",
+             body={"type": "object", "properties": {"enabled": {"type": "boolean"}}}, errors=(400, 404, 409, 422)),
+    Endpoint("POST", "/routines/{id}/run_now", run_now, "user", "Run a routine now.", 202, body=_ASKED, errors=(400, 404, 409, 422)),
+    Endpoint("POST", "/routines/{id}/dispatch", dispatch, "user", "Ask for a run as a trigger would.", 202, body=_ASKED,
+             errors=(400, 404, 409, 422)),
+    Endpoint("POST", "/routines/{id}/pause", pause, "user", "Pause a routine.", body={"type": "object", "properties": {
+        "for": _FOR, "until": {"type": "string", "description": "An instant, ISO 8601."}, "reason": {"type": "string"}}},
+        errors=(400, 404, 422)),
+    Endpoint("POST", "/routines/{id}/resume", resume, "user", "Resume a routine.", errors=(400, 404, 422)),
+    Endpoint("POST", "/routines/{id}/cancel", cancel, "user", "Stop its runs.", 202,
+             body={"type": "object", "properties": {"run": {"type": "string"}}}, errors=(400, 404, 409)),
+    Endpoint("POST", "/routines/{id}/approve", approve, "user", "Approve its content as it is now.", body=_NOTE, errors=(400, 404)),
+    Endpoint("POST", "/routines/{id}/deny", deny, "user", "Deny what it asks for.", body=_NOTE, errors=(400, 404)),
+    Endpoint("GET", "/routines/{id}/history", get_history, "viewer", "Show its ledger.",
+             query={"limit": "The last so many.", "since": "An instant.", "outcome": "An outcome, or skipped, missed."}, errors=(400, 404)),
+    Endpoint("GET", "/routines/{id}/runs/{run}", get_run, "viewer", "Show a run.", errors=(404,)),
+    Endpoint("POST", "/schedule_preview", schedule_preview, "viewer", "Say what a schedule means and when it fires.", body={
+        "type": "object", "required": ["schedule"], "properties": {
+            "schedule": {"description": "Any text that `add` takes, or a trigger."}, "timezone": {"type": "string"},
+            "after": {"type": "string"}, "count": {"type": "integer"}}}, errors=(400, 422)),
+    Endpoint("GET", "/approvals", get_approvals, "viewer", "List what waits for a person."),
+    Endpoint("GET", "/templates", get_templates, "viewer", "List the presets."),
+    Endpoint("GET", "/status", get_status, "viewer", "Show the state of the workspace."),
+)  # fmt: skip

@@ -1,0 +1,686 @@
+"""The HTTP face, over a real socket: who may do what, each endpoint with each of its errors, webhooks, streams."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Workspace, clean_environment, stop_keepers, until
+
+from routinectl.api import openapi
+from routinectl.api.endpoints import ENDPOINTS
+
+GOOD = {"triggers": [{"daily": "09:00"}], "timeout": "1m", "action": {"command": ["echo", "done"]}}
+HOOK = "triggers: [{webhook: {%s}}]\ntimeout: 1m\nconcurrency: {policy: queue_one}\naction: {command: 'cat $ROUTINE_PAYLOAD'}\n"
+
+
+@dataclass
+class Site:
+    """A workspace that is served over HTTP, and clients of it."""
+
+    workspace: Workspace
+    url: str
+    tokens: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+
+    def client(self, role: str | None = "admin", owner: str = "alice") -> httpx.Client:
+        headers = {}
+        if role is not None:
+            key = f"{role} {owner}"
+            if key not in self.tokens:
+                self.tokens[key] = self.workspace.ok("token", "create", "--role", role, "--owner", owner).out.strip()
+            headers = {"Authorization": f"Bearer {self.tokens[key]}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def new(self, **keys) -> str:
+        """Add a routine of a name of its own; return its id."""
+        self.count += 1
+        found = self.client().post("/routines", json={"name": f"Routine {self.count}", "owner": "alice", **GOOD, **keys})
+        assert found.status_code == 201, found.text
+        return found.json()["id"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    root = tmp_path_factory.mktemp("site")
+    workspace = Workspace(root, clean_environment(home))
+    (root / "routinectl.yaml").write_text("timezone: UTC\nowner: alice\nlimits: {min_interval: 1s}\n")
+    with workspace.serving("--http", "127.0.0.1:0") as serving:
+        text = serving.wait_for("HTTP on http://127.0.0.1:")
+        port = int(text.partition("HTTP on http://127.0.0.1:")[2].split()[0])
+        site = Site(workspace, f"http://127.0.0.1:{port}")
+        until(lambda: _answers(site))
+        yield site
+    stop_keepers(root)
+
+
+def _answers(site):
+    try:
+        return site.client(None).get("/healthz").status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def problem(answer, status):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.json()
+
+
+# -- routines
+
+
+def test_create_valid(site):
+    answer = site.client().post("/routines", json={"name": "Back up", "description": "all of it", **GOOD})
+
+    assert answer.status_code == 201
+    assert answer.headers["location"] == "/routines/back-up"
+    found = answer.json()
+    assert (found["id"], found["status"], found["timezone"], found["describe"]) == ("back-up", "active", "UTC", "every day at 09:00")
+    assert len(found["next"]) == 5
+    assert "name: Back up\n" in (site.workspace.root / "routines/back-up/ROUTINE.yaml").read_text()
+
+
+def test_create_with_all_faults_at_once(site):
+    body = {"name": "Broken", "triggers": [{"cron": "99 * * * *"}, {"every": "x"}], "jitter": "40d", "action": {"command": "x"}}
+    found = problem(site.client().post("/routines", json=body), 422)
+
+    assert {"triggers[0].cron", "triggers[1].every", "jitter"} <= {error["path"] for error in found["errors"]}
+    assert all(error["message"] for error in found["errors"])
+    assert not (site.workspace.root / "routines/broken").exists()
+
+
+def test_duplicates(site):
+    name = site.new(name="Twice")
+
+    assert "exists already" in problem(site.client().post("/routines", json={"id": name, **GOOD, "name": "Else"}), 409)["detail"]
+    again = problem(site.client().post("/routines", json={"id": "another", "owner": "alice", "name": "Twice", **GOOD}), 409)
+    assert "named 'Twice' already" in again["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", {"f-one", "f-two", "f-three"}), ("enabled=true", {"f-one", "f-two"}), ("enabled=false", {"f-three"}), ("status=paused", {"f-two"}),
+        ("status=disabled", {"f-three"}), ("owner=alice", {"f-one", "f-three"}), ("owner=bob", {"f-two"}), ("tag=x", {"f-one"}), ("tag=none", set()),
+        ("text=TWO", {"f-two"}), ("text=secret word", {"f-three"}), ("enabled=true&tag=x", {"f-one"}),
+    ],
+)  # fmt: skip
+def test_the_list_with_each_filter(site, query, wanted):
+    if "f-one" not in {row["id"] for row in site.client().get("/routines", params={"limit": 1000}).json()["items"]}:
+        site.new(name="F one", tags=["x"])
+        site.new(name="F two", owner="bob")
+        site.new(name="F three", enabled=False, description="the Secret Word")
+        site.client().post("/routines/f-two/pause", json={})
+    rows = site.client().get(f"/routines?limit=1000&{query}").json()["items"]
+
+    assert {row["id"] for row in rows if row["id"].startswith("f-")} == wanted
+
+
+def test_pages_have_every_routine_once(site):
+    for _ in range(5):
+        site.new()
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = site.client().get("/routines", params={"limit": 2, "cursor": cursor}).json()
+        seen += [row["id"] for row in page["items"]]
+        cursor = page["next"]
+
+    assert len(seen) == len(set(seen)) == page["total"]
+    assert seen == sorted(seen)
+
+
+def test_get_and_what_is_not_there(site):
+    name = site.new()
+
+    assert site.client().get(f"/routines/{name}").json()["id"] == name
+    assert problem(site.client().get("/routines/nothing"), 404)["detail"] == "there is no routine 'nothing'"
+    problem(site.client("user", "bob").get(f"/routines/{name}"), 404)
+    assert name not in site.client("user", "bob").get("/routines?limit=1000").text
+
+
+def test_patch_changes_what_it_names_and_keeps_comments(site):
+    name = site.new()
+    path = site.workspace.root / "routines" / name / "ROUTINE.yaml"
+    path.write_text("# why it is here\n" + path.read_text().replace("timeout: 1m", "timeout: 1m  # short"))
+    before = until(lambda: site.client().get(f"/routines/{name}"))
+    answer = site.client().patch(f"/routines/{name}", json={"timeout": "2m", "misfire": {"policy": "skip"}})
+
+    assert answer.status_code == 200
+    assert answer.headers["etag"] != before.headers["etag"]
+    text = path.read_text()
+    assert text.startswith("# why it is here\n")
+    assert "timeout: 2m  # short" in text
+    assert site.client().patch(f"/routines/{name}", json={"misfire": None}).json()["definition"].get("misfire") is None
+
+
+def test_patch_revalidates_and_writes_nothing_when_it_fails(site):
+    name = site.new()
+    path = site.workspace.root / "routines" / name / "ROUTINE.yaml"
+    before = path.read_bytes()
+    found = problem(site.client().patch(f"/routines/{name}", json={"triggers": [{"cron": "x"}], "jitter": "never"}), 422)
+
+    assert {error["path"] for error in found["errors"]} >= {"jitter"}
+    assert path.read_bytes() == before
+
+
+def test_if_match(site):
+    name = site.new()
+    first = site.client().get(f"/routines/{name}").headers["etag"]
+    assert site.client().patch(f"/routines/{name}", json={"timeout": "3m"}, headers={"If-Match": first}).status_code == 200
+
+    stale = site.client().patch(f"/routines/{name}", json={"timeout": "4m"}, headers={"If-Match": first})
+    problem(stale, 412)
+    problem(site.client().delete(f"/routines/{name}", headers={"If-Match": first}), 412)
+    assert site.client().delete(f"/routines/{name}", headers={"If-Match": stale.headers["etag"]}).status_code == 204
+    problem(site.client().get(f"/routines/{name}"), 404)
+
+
+def test_toggle_pause_resume(site):
+    name = site.new()
+    client = site.client()
+
+    assert client.patch(f"/routines/{name}/toggle").json()["status"] == "disabled"
+    assert client.patch(f"/routines/{name}/toggle").json()["status"] == "active"
+    assert client.patch(f"/routines/{name}/toggle", json={"enabled": True}).json()["status"] == "active"
+    paused = client.post(f"/routines/{name}/pause", json={"for": "2h", "reason": "holidays"}).json()
+    assert (paused["status"], paused["paused"]["by"], paused["paused"]["reason"]) == ("paused", "alice", "holidays")
+    assert client.post(f"/routines/{name}/resume").json()["status"] == "active"
+    problem(client.post(f"/routines/{name}/pause", json={"for": "soon"}), 400)
+    problem(client.post(f"/routines/{name}/pause", json={"until": "2001-01-01T00:00:00Z"}), 400)
+
+
+# -- runs
+
+
+def test_run_now_and_what_became_of_it(site):
+    name = site.new(action={"command": "cat $ROUTINE_PAYLOAD; echo; echo bye"})
+    asked = site.client().post(f"/routines/{name}/run_now", json={"payload": {"a": 1}})
+    assert asked.status_code == 202
+    run = asked.json()["run"]
+    found = until(lambda: (answer := site.client().get(asked.headers["location"]).json())["state"] == "ended" and answer)
+
+    assert (found["outcome"], found["run"], found["trigger"]) == ("succeeded", run, "manual")
+    assert site.client().get(f"/routines/{name}/history").json()["items"][-1]["run"] == run
+    log = site.client().get(f"/routines/{name}/runs/{run}/log")
+    assert log.headers["content-type"] == "text/plain; charset=utf-8"
+    assert log.text.endswith("}\n\nbye\n")
+    tail = site.client().get(f"/routines/{name}/runs/{run}/log", headers={"Range": "bytes=-4"})
+    assert (tail.status_code, tail.text, tail.headers["content-range"]) == (
+        206,
+        "bye\n",
+        f"bytes {len(log.text) - 4}-{len(log.text) - 1}/{len(log.text)}",
+    )
+    assert site.client().get(f"/routines/{name}/runs/{run}/log?follow=1").text == log.text
+
+
+def test_a_log_is_followed_until_the_run_ends(site):
+    name = site.new(action={"command": "echo one; sleep 0.7; echo two"})
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    until(lambda: site.client().get(f"/routines/{name}/runs/{run}/log").status_code == 200)
+    with site.client().stream("GET", f"/routines/{name}/runs/{run}/log?follow=1") as answer:
+        assert "".join(answer.iter_text()) == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("run", ["nothing", "..%2f..%2f", "%2e%2e", ".", "20261121T000000Z-aaaa"])
+def test_a_log_of_no_run(site, run):
+    name = site.new()
+    problem(site.client().get(f"/routines/{name}/runs/{run}/log"), 404)
+
+
+def test_what_a_gate_refuses_is_409_in_words_and_on_record(site):
+    name = site.new(max_runs=1)
+    site.client().post(f"/routines/{name}/run_now")
+    until(lambda: site.client().get(f"/routines/{name}").json()["run_count"] == 1)
+    found = problem(site.client().post(f"/routines/{name}/run_now"), 409)
+
+    assert found["reason"] == "max_runs"
+    assert "the routine has used up its max_runs" in found["detail"]
+    assert site.client().get(f"/routines/{name}/runs/{found['run']}").json()["verdict"] == "skipped"
+
+
+def test_dispatch_passes_no_gate_that_run_now_passes(site):
+    name = site.new(enabled=False)
+
+    assert problem(site.client().post(f"/routines/{name}/dispatch"), 409)["reason"] == "disabled"
+    assert site.client().post(f"/routines/{name}/run_now").status_code == 202
+
+
+def test_cancel(site):
+    name = site.new(action={"command": ["sleep", "60"]}, kill_grace="1s")
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    until(lambda: site.client().get(f"/routines/{name}/runs/{run}").json()["state"] == "running")
+    assert site.client().post(f"/routines/{name}/cancel").json()["cancelled"] == [run]
+    assert until(lambda: site.client().get(f"/routines/{name}/runs/{run}").json().get("outcome")) == "cancelled"
+
+
+def test_an_idempotency_key_is_answered_once(site):
+    name = site.new()
+    key = {"Idempotency-Key": "k1"}
+    first = site.client().post(f"/routines/{name}/run_now", headers=key)
+    second = site.client().post(f"/routines/{name}/run_now", headers=key)
+
+    assert second.json() == first.json()
+    assert second.headers["idempotent-replay"] == "true"
+    problem(site.client().post(f"/routines/{name}/run_now", headers=key, json={"force": True}), 422)
+    assert len(site.workspace.events("run.requested", name)) == 1
+    assert site.client().post("/routines", headers=key, json={"name": "Keyed", **GOOD}).status_code == 201
+    assert site.client().post("/routines", headers=key, json={"name": "Keyed", **GOOD}).status_code == 201
+
+
+# -- looking
+
+
+def test_preview_status_templates_approvals(site):
+    client = site.client()
+
+    assert client.post("/schedule_preview", json={"schedule": "every monday at 9am", "count": 2}).json()["describe"]
+    assert "hint" in problem(client.post("/schedule_preview", json={"schedule": "someday"}), 422)
+    problem(client.post("/schedule_preview", json={}), 400)
+    assert client.get("/status").json()["serve"]["alive"]
+    assert any(row["template"] == "backup-git" for row in client.get("/templates").json()["items"])
+    name = site.new(approval="before_enable")
+    assert name in [item["id"] for item in until(lambda: client.get("/approvals").json()["items"])]
+    assert client.post(f"/routines/{name}/approve", json={"note": "seen"}).json()["by"] == "alice"
+    assert name not in client.get("/approvals").text
+
+
+# -- who may do what (P10)
+
+LEAST = {(item.method, item.path): item.role for item in ENDPOINTS}
+WRITES = [key for key, role in LEAST.items() if role != "viewer"]
+
+
+@pytest.mark.parametrize("bad", [None, "", "Bearer", "Bearer x", "Basic YTpi", "Bearer rtn_" + "A" * 43, "bearer \x7f"])
+def test_no_good_token_nothing_happens(site, bad):
+    name = site.new()
+    before = len(site.workspace.events())
+    headers = {} if bad is None else {"Authorization": bad}
+    with httpx.Client(base_url=site.url, headers=headers, timeout=30) as client:
+        for method, path in LEAST:
+            answer = client.request(method, path.format(id=name, run="r"), json={} if method in ("POST", "PATCH") else None)
+            problem(answer, 401)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        problem(client.get("/routines/events"), 401)
+        problem(client.post("/channels/x/messages", content="hello"), 401)
+        assert client.get("/healthz").status_code == 200
+    assert len(site.workspace.events()) == before
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_a_role_may_do_what_it_may(site, method, path):
+    name = site.new()
+    ranks = ["viewer", "agent", "user", "admin"]
+    for role in ranks[: ranks.index(LEAST[method, path])]:
+        answer = site.client(role).request(method, path.format(id=name), json={} if method != "DELETE" else None)
+        assert "may not do that" in problem(answer, 403)["detail"]
+
+
+def test_a_token_that_is_revoked_or_over_lets_nobody_in(site):
+    workspace = site.workspace
+    made = workspace.ok("token", "create", "--role", "viewer", "--json").data
+    over = workspace.ok("token", "create", "--role", "viewer", "--expires", "1s", "--json").data
+    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {made['secret']}"}) as client:
+        assert client.get("/status").status_code == 200
+        assert made["id"] in workspace.ok("token", "list").out
+        workspace.ok("token", "revoke", made["id"])
+        problem(client.get("/status"), 401)
+        until(lambda: client.get("/status", headers={"Authorization": f"Bearer {over['secret']}"}).status_code == 401)
+    assert made["secret"] not in (workspace.root / ".routinectl/tokens.json").read_text()
+    assert workspace.run("token", "revoke", "nothing").code == 3
+
+
+def test_a_user_writes_his_own_routines_only(site):
+    bob = site.client("user", "bob")
+    mine = bob.post("/routines", json={"name": "Bobs own", **GOOD})
+    assert (mine.status_code, mine.json()["owner"]) == (201, "bob")
+    problem(bob.post("/routines", json={"name": "For alice", "owner": "alice", **GOOD}), 403)
+    problem(bob.patch("/routines/bobs-own", json={"owner": "alice"}), 403)
+    other = site.new()
+    for method, path in WRITES:
+        if "{id}" in path and method != "DELETE":
+            problem(bob.request(method, path.format(id=other), json={}), 404)
+    problem(bob.delete(f"/routines/{other}"), 404)
+    problem(site.client("user", "alice").get("/routines/bobs-own"), 404)
+
+
+def test_what_an_agent_makes_is_a_draft_that_it_cannot_approve(site):
+    agent = site.client("agent", "bot")
+    made = agent.post("/routines", json={"name": "Made by a bot", **GOOD})
+    assert (made.status_code, made.json()["status"]) == (201, "draft")
+
+    problem(agent.post("/routines/made-by-a-bot/approve"), 403)
+    problem(agent.post("/routines/made-by-a-bot/run_now"), 403)
+    assert problem(site.client().post("/routines/made-by-a-bot/run_now"), 409)["reason"] == "draft"
+    assert site.client().post("/routines/made-by-a-bot/approve").status_code == 200
+    assert site.client().get("/routines/made-by-a-bot").json()["status"] == "active"
+    assert agent.patch("/routines/made-by-a-bot", json={"timeout": "5m"}).json()["status"] == "draft"
+
+
+def test_a_person_makes_tokens_and_a_run_does_not(site, command_line):
+    name = site.new(action={"command": f"{command_line} -w {site.workspace.root} token create --role admin"})
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    found = until(lambda: (answer := site.client().get(f"/routines/{name}/runs/{run}").json())["state"] == "ended" and answer)
+
+    assert found["exit_code"] == 77
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": ""}])
+def test_a_browser_of_another_site_is_not_heard(site, headers):
+    problem(site.client().get("/status", headers=headers), 403)
+    assert site.client().get("/status", headers={"Origin": site.url}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [(b"{", "application/json", 400), (b"[1]", "application/json", 400), (b'{"a": NaN}', "application/json", 400), (b"[" * 100_000, "application/json", 400),
+     (b"a: 1", "application/yaml", 415), (b"\xff\xfe", "application/json", 400), (b"x" * (1 << 20) + b"y", "application/json", 413)],
+)  # fmt: skip
+def test_bodies_that_are_none(site, content, kind, status):
+    problem(site.client().post("/routines", content=content, headers={"Content-Type": kind}), status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("PUT", "/routines", 405), ("GET", "/routines?limit=0", 400), ("GET", "/routines?limit=x", 400),
+     ("GET", "/routines?cursor=%00", 400), ("GET", "/routines/events?after=x", 400), ("GET", "/routines/%00", 404)],
+)  # fmt: skip
+def test_questions_that_make_no_sense(site, method, path, status):
+    problem(site.client().request(method, path), status)
+
+
+# -- webhooks
+
+
+def sign(secret, body, timestamp=None):
+    stamp = str(int(timestamp if timestamp is not None else time.time()))
+    return {"Routinectl-Timestamp": stamp,
+            "Routinectl-Signature": "v1=" + hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()}  # fmt: skip
+
+
+def github(secret, body):
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(), "X-GitHub-Event": "push"}
+
+
+@pytest.fixture
+def hook(site):
+    """A routine with a webhook, and its secret."""
+
+    def make(keys="", more=""):
+        site.count += 1
+        name = f"hook-{site.count}"
+        site.workspace.define(name, HOOK % keys + more)
+        until(lambda: site.client().get(f"/routines/{name}").status_code == 200)
+        return name, site.workspace.ok("webhook", name, "--rotate").out.strip()
+
+    return make
+
+
+def delivered(site, name):
+    return [event["data"]["payload"] for event in site.workspace.events("run.requested", name)]
+
+
+def test_a_signed_delivery_is_on_record_before_the_answer_and_fires(site, hook):
+    name, secret = hook()
+    body = b'{"ref": "main"}'
+    answer = site.client(None).post(f"/hooks/routine/{name}", content=body, headers=sign(secret, body))
+
+    assert answer.status_code == 202
+    assert answer.json() == {"routine": name, "run": answer.json()["run"], "status": "requested"}
+    assert delivered(site, name) == [{"body": {"ref": "main"}}]
+    found = until(
+        lambda: (answer2 := site.client().get(f"/routines/{name}/runs/{answer.json()['run']}").json())["state"] == "ended" and answer2
+    )
+    assert found["trigger"] == "webhook"
+
+
+@pytest.mark.parametrize(
+    ("fault", "headers"),
+    [
+        ("none", lambda secret, body: {}),
+        ("no signature", lambda secret, body: {"Routinectl-Timestamp": str(int(time.time()))}),
+        ("short", lambda secret, body: {**sign(secret, body), "Routinectl-Signature": "v1=ab"}),
+        ("wrong", lambda secret, body: sign("another", body)),
+        ("of another body", lambda secret, body: sign(secret, body + b" ")),
+        ("late", lambda secret, body: sign(secret, body, time.time() - 301)),
+        ("early", lambda secret, body: sign(secret, body, time.time() + 310)),
+        ("another timestamp", lambda secret, body: {**sign(secret, body), "Routinectl-Timestamp": str(int(time.time()) - 1)}),
+        ("no number", lambda secret, body: {**sign(secret, body), "Routinectl-Timestamp": "now"}),
+        ("not ASCII", lambda secret, body: {**sign(secret, body), "Routinectl-Signature": "v1=é".encode()}),
+        ("another scheme", github),
+        ("the secret itself", lambda secret, body: {"Routinectl-Secret": secret}),
+    ],
+)
+def test_a_delivery_that_is_not_signed_well_does_nothing(site, hook, fault, headers):
+    name, secret = hook()
+    answer = site.client(None).post(f"/hooks/routine/{name}", content=b"{}", headers=headers(secret, b"{}"))
+
+    problem(answer, 401)
+    assert delivered(site, name) == []
+
+
+def test_a_delivery_that_is_replayed_fires_once(site, hook):
+    name, secret = hook()
+    headers = sign(secret, b"{}")
+    first, second = (site.client(None).post(f"/hooks/routine/{name}", content=b"{}", headers=headers) for _ in range(2))
+
+    assert (first.json()["status"], second.json()["status"]) == ("requested", "known already")
+    assert len(delivered(site, name)) == 1
+
+
+def test_github(site, hook):
+    name, secret = hook("path: github-main, signature: github")
+    body = b'{"action": "opened"}'
+    answer = site.client(None).post("/hooks/routine/github-main", content=body, headers=github(secret, body))
+    assert answer.status_code == 202
+    again = site.client(None).post(
+        "/hooks/routine/github-main", content=body, headers={**github(secret, body), "X-GitHub-Delivery": "forged"}
+    )
+    assert again.json()["status"] == "known already"
+    problem(site.client(None).post("/hooks/routine/github-main", content=body + b" ", headers=github(secret, body)), 401)
+    problem(site.client(None).post(f"/hooks/routine/{name}", content=body, headers=github(secret, body)), 404)
+
+    assert delivered(site, name) == [{"body": {"action": "opened"}, "event": "push"}]
+    new = site.workspace.ok("webhook", name, "--rotate").out.strip()
+    problem(site.client(None).post("/hooks/routine/github-main", content=body, headers=github(secret, body)), 401)
+    fresh = site.client(None).post("/hooks/routine/github-main", content=body, headers=github(new, body))
+    assert fresh.json()["status"] == "requested", "another secret, another memory"
+
+
+def test_a_secret_in_a_header_over_loopback(site, hook):
+    name, secret = hook("signature: header")
+    post = site.client(None).post
+    key = {"Idempotency-Key": "d1"}
+
+    assert post(f"/hooks/routine/{name}", content=b"hi", headers={"Routinectl-Secret": secret, **key}).json()["status"] == "requested"
+    assert post(f"/hooks/routine/{name}", content=b"hi", headers={"Routinectl-Secret": secret, **key}).json()["status"] == "known already"
+    problem(post(f"/hooks/routine/{name}", content=b"hi", headers={"Routinectl-Secret": secret + "x"}), 401)
+    assert delivered(site, name) == [{"body": "hi"}]
+
+
+def test_what_a_webhook_refuses(site, hook):
+    name, secret = hook("", "max_runs: 1\n")
+    client = site.client(None)
+    post = lambda body: client.post(f"/hooks/routine/{name}", content=body, headers=sign(secret, body))  # noqa: E731
+    problem(client.post("/hooks/routine/nothing", content=b"{}"), 404)
+    problem(post(b"x" * ((1 << 20) + 1)), 413)
+    assert post(b"1").status_code == 202
+    until(lambda: site.client().get(f"/routines/{name}").json()["run_count"] == 1)
+    assert problem(post(b"2"), 409)["reason"] == "max_runs"
+    (site.workspace.root / f"secrets/webhook-{name}").unlink()
+    assert "no secret yet" in problem(post(b"3"), 403)["detail"]
+
+
+def test_too_many_deliveries_are_told_to_wait(site, hook):
+    name, _ = hook()
+    with site.client(None) as client:
+        for number in range(200):
+            answer = client.post(f"/hooks/routine/{name}", content=b"", headers={"Routinectl-Timestamp": str(number)})
+            if answer.status_code == 429:
+                break
+    assert problem(answer, 429)["status"] == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 61
+
+
+def test_two_routines_cannot_have_one_path(site, hook):
+    name, _ = hook("path: taken")
+    found = problem(site.client().post("/routines", json={**GOOD, "name": "Thief", "triggers": [{"webhook": {"path": "taken"}}]}), 409)
+
+    assert f"belongs to {name}" in found["detail"]
+    assert (
+        site.client("agent", "bot")
+        .post("/routines", json={**GOOD, "name": "Draft", "triggers": [{"webhook": {"path": "free"}}]})
+        .status_code
+        == 201
+    )
+    problem(site.client(None).post("/hooks/routine/free", content=b"{}"), 404)
+
+
+@pytest.mark.parametrize("keys", ["", "signature: github", "signature: header"])
+def test_the_command_that_webhook_prints_delivers(site, hook, keys):
+    name, _ = hook(keys)
+    found = site.workspace.ok("webhook", name, "--base", site.url, "--json").data
+    done = subprocess.run(["bash", "-c", found["example"]], cwd=site.workspace.root, capture_output=True, text=True, check=False)
+
+    assert json.loads(done.stdout)["status"] == "requested", done.stdout + done.stderr
+    assert delivered(site, name) == [{"body": {"hello": "world"}}]
+
+
+# -- messages, events
+
+
+def test_a_message_over_http(site):
+    site.workspace.define("pager", "triggers: [{message: {channel: pager, pattern: fire}}]\ntimeout: 1m\naction: {command: ['true']}\n")
+    until(lambda: site.client().get("/routines/pager").status_code == 200)
+    asked = site.client("user").post("/channels/Pager/messages", json={"text": "fire in room 3", "room": 3})
+    assert (asked.status_code, asked.json()["asked"][0]["routine"]) == (202, "pager")
+    assert site.client("user").post("/channels/pager/messages", content="no smoke", headers={"Content-Type": "text/plain"}).json() == {
+        "asked": []
+    }
+
+    assert delivered(site, "pager") == [{"channel": "Pager", "text": "fire in room 3", "data": {"text": "fire in room 3", "room": 3}}]
+
+
+def heard(site, count, role="admin", owner="alice", **query):
+    """Listen until so many events have come; return their ids and kinds."""
+    found: list[tuple[int, str, str]] = []
+    headers = {"Last-Event-ID": str(query.pop("after"))} if "after" in query else {}
+    with site.client(role, owner).stream("GET", "/routines/events", params=query, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                found.append((event["seq"], event["type"], event["subject"]))
+                if len(found) == count:
+                    return found
+    return found
+
+
+def test_a_listener_that_is_cut_off_resumes_without_loss_and_without_doubles(site):
+    name = site.new()
+    begin = site.workspace.events()[-1]["seq"]
+    for _ in range(3):
+        site.client().post(f"/routines/{name}/pause", json={})
+        site.client().post(f"/routines/{name}/resume")
+    found, after = [], begin
+    for _ in range(3):
+        part = heard(site, 2, after=after, routine=name)
+        found += part
+        after = part[-1][0]
+
+    wanted = [(event["seq"], event["type"], name) for event in site.workspace.events(subject=name) if event["seq"] > begin]
+    assert found == wanted
+    assert [kind for _, kind, _ in found] == ["routine.paused", "routine.resumed"] * 3
+
+
+def test_events_come_as_they_happen_and_only_those_that_are_wanted(site):
+    name = site.new()
+    with site.client().stream("GET", "/routines/events", params={"routine": name, "type": "routine."}) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == ": connected"
+        site.client().post(f"/routines/{name}/run_now")
+        site.client().post(f"/routines/{name}/pause", json={})
+        kinds = [line for line in (next(lines) for _ in range(4)) if line.startswith("event")]
+    assert kinds == ["event: routine.paused"]
+
+
+def test_another_users_events_are_not_told(site):
+    begin = site.workspace.events()[-1]["seq"]
+    site.new()
+    bobs = site.new(owner="bob")
+
+    assert {subject for _, _, subject in heard(site, 1, "user", "bob", after=begin)} == {bobs}
+
+
+# -- the server
+
+
+def test_a_unix_socket_needs_no_token_and_is_closed_to_others(workspace):
+    path = workspace.root / ".routinectl/run/http"
+    with workspace.serving("--http", f"unix:{path}") as serving:
+        serving.wait_for("HTTP on unix:")
+        until(path.exists)
+        assert path.stat().st_mode & 0o777 == 0o600
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://any-name") as client:
+            assert until(lambda: client.get("/status").status_code == 200)
+            assert client.post("/routines", json={"name": "Local", **GOOD}).status_code == 201
+
+
+def test_the_http_process_ends_with_serve_even_when_that_is_killed(workspace):
+    with workspace.serving("--http", "127.0.0.1:0") as serving:
+        port = int(serving.wait_for("HTTP on http://127.0.0.1:").partition("127.0.0.1:")[2].split()[0])
+        serving.kill()
+    until(lambda: _refuses(port))
+
+
+def _refuses(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_an_address_that_is_taken_is_said_and_serve_goes_on(workspace):
+    workspace.define("tick", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with workspace.serving("--http", f"127.0.0.1:{taken.getsockname()[1]}") as serving:
+            assert "HTTP cannot listen on" in serving.wait_for("started again in")
+            serving.wait_for("succeeded", 2)
+
+
+# -- the description
+
+
+def test_the_description_names_every_endpoint_and_every_role():
+    document = openapi.document()
+
+    assert document["openapi"] == "3.1.0"
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert {(item.method, item.path) for item in ENDPOINTS} < described
+    assert len({operation["operationId"] for item in document["paths"].values() for operation in item.values()}) == len(described)
+
+
+def test_the_description_is_served(site):
+    assert site.client(None).get("/openapi.json").json() == json.loads(json.dumps(openapi.document()))
+
+
+def test_slow_senders_stop_nobody(site):
+    host, port = site.url.removeprefix("http://").split(":")
+    slow = []
+    for _ in range(50):
+        item = socket.create_connection((host, int(port)))
+        item.sendall(b"POST /routines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{")
+        slow.append(item)
+    assert site.client().get("/status").status_code == 200
+    for item in slow:
+        item.close()
+    assert Path(site.workspace.root).exists()
