@@ -36,7 +36,10 @@ RUN_ENVIRONMENT = (
     ("ROUTINE_RUN_ID", "The run."),
     ("ROUTINE_SLOT", "The nominal instant, in UTC: the key under which an effect in the outside world is done once."),
     ("ROUTINE_ATTEMPT", "1; 2 and later for a retry."),
-    ("ROUTINE_TRIGGER", "schedule, manual, or the kind of a trigger that is no time: after, message, webhook, or dispatch over HTTP."),
+    (
+        "ROUTINE_TRIGGER",
+        "schedule, manual, or the kind of a trigger that is no time: after, message, file, webhook, or dispatch over HTTP.",
+    ),
     ("ROUTINE_PAYLOAD", "A file with the input as JSON; /dev/null when there is none."),
     ("ROUTINE_WORKSPACE", "The workspace."),
     ("ROUTINE_MEMORY", "A folder that stays between runs."),

@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, until
 
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/ROUTINE.yaml"))
 
@@ -44,7 +44,7 @@ def test_there_are_eight_and_all_are_good(stocked):
     stocked.ok("validate")
     for name in EXAMPLES:
         when = stocked.ok("show", name, "--json").data
-        assert when["next"] or when["words"].startswith(("after", "on a message"))
+        assert when["next"] or when["words"].startswith(("after", "on a message", "when "))
 
 
 def test_backup_report_follows_backup_git(stocked):
@@ -53,6 +53,20 @@ def test_backup_report_follows_backup_git(stocked):
         serving.wait_for("backup-report  succeeded")
 
     assert stocked.ok("history", "backup-report", "--json").data[0]["message"] == "1 of the last 1 backups were good"
+
+
+def test_inbox_sorter_takes_a_batch(stocked):
+    incoming = stocked.root / "data/incoming"
+    incoming.mkdir()
+    with stocked.serving() as serving:
+        until((stocked.root / ".routinectl/files/inbox-sorter.json").exists)
+        for name in ("a.pdf", "b.pdf"):
+            (incoming / name).write_text(name)
+        serving.wait_for("inbox-sorter  succeeded")
+
+    assert stocked.ok("history", "inbox-sorter", "--json").data[0]["message"] == "2 files sorted"
+    assert list(incoming.iterdir()) == []
+    assert sorted(path.name for path in (stocked.root / "data/sorted").rglob("*.pdf")) == ["a.pdf", "b.pdf"]
 
 
 def test_journal_errors_hears_a_log(stocked):

@@ -29,7 +29,6 @@ def _always(value: Any) -> bool:
     return True
 
 
-_LATER_TRIGGERS = ("file",)
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("notify",): _always,
     ("action", "prompt"): _always,
@@ -49,7 +48,7 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("budget", "per_day", "cost_usd"): _always,
     ("budget", "per_day", "tokens"): _always,
 }
-REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always) | {("triggers", kind) for kind in _LATER_TRIGGERS}
+REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always)
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("jitter",): (timedelta(), timedelta(days=1)),
     ("cooldown",): (timedelta(), timedelta(days=366)),
@@ -108,8 +107,6 @@ def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
 
 def _other_trigger(trigger: Doc, kind: str, path: Path) -> Iterator[Problem]:
     """Yield the faults of a trigger that is no time."""
-    if kind in _LATER_TRIGGERS:
-        yield _not_yet((*path, kind), f"the '{kind}' trigger")
     if len(trigger) > 1:
         second = next(key for key in trigger if key != kind)
         yield Problem(
@@ -119,8 +116,24 @@ def _other_trigger(trigger: Doc, kind: str, path: Path) -> Iterator[Problem]:
         yield Problem(f"'{trigger['after']['routine']}' is no routine's id", (*path, "after", "routine"), "after: {routine: backup}")
     if kind == "webhook" and "file" in trigger["webhook"].get("secret", {}):
         yield from _inside(trigger["webhook"]["secret"]["file"], (*path, "webhook", "secret", "file"))
+    if kind == "file":
+        yield from _file(trigger["file"], (*path, "file"))
     if kind == "message":
         yield from _message(trigger["message"], (*path, "message"))
+
+
+def _file(file: Doc, path: Path) -> Iterator[Problem]:
+    if "settle" in file:
+        try:
+            settle = parse_duration(file["settle"])
+        except ValueError as error:
+            yield Problem(f"settle: {error}", (*path, "settle"), "settle: 2s")
+        else:
+            if not timedelta() <= settle <= timedelta(hours=1):
+                yield Problem(f"settle is {file['settle']}; allowed is between 0s and 1h", (*path, "settle"), "settle: 2s")
+    for index, text in enumerate(file["paths"]):
+        if "\0" in text:
+            yield Problem("a path holds a NUL character", (*path, "paths", index), "paths: ['inbox/*.pdf']")
 
 
 def _message(message: Doc, path: Path) -> Iterator[Problem]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from routinectl.core.units import parse_duration
+
 KINDS = ("webhook", "message", "file", "after")
 CHANNEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
 MOST_LINKS = 10  # of a chain of routines that follow each other
@@ -83,7 +85,26 @@ class Webhook:
         return f"webhook {self.path}".rstrip()
 
 
-Reaction = After | Message | Webhook
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """Files have changed, and then not for `settle` seconds. `kinds` are among created, changed, deleted."""
+
+    paths: tuple[str, ...]
+    kinds: frozenset[str] = frozenset({"created", "changed"})
+    settle: float = 2.0
+
+    @property
+    def words(self) -> str:
+        """The trigger in words."""
+        return f"when {' or '.join(self.paths)} is {' or '.join(sorted(self.kinds))}"
+
+    @property
+    def label(self) -> str:
+        """What a run's `trigger` says; its first word is the kind."""
+        return f"file {self.paths[0]}"
+
+
+Reaction = After | Message | Webhook | FileChange
 
 
 def read(doc: Doc) -> tuple[Reaction, ...]:
@@ -97,6 +118,10 @@ def read(doc: Doc) -> tuple[Reaction, ...]:
             hook = trigger["webhook"]
             secret = next(iter(hook.get("secret", {"file": ""}).items()))
             found.append(Webhook(hook.get("path", ""), hook.get("signature", "routinectl"), secret))
+        if "file" in trigger:
+            file = trigger["file"]
+            settle = parse_duration(file.get("settle", "2s")).total_seconds()
+            found.append(FileChange(tuple(file["paths"]), frozenset(file.get("on", ("created", "changed"))), settle))
         if "message" in trigger:
             message = trigger["message"]
             wanted = tuple((key, str(_plain(value))) for key, value in message.get("match", {}).items())

@@ -240,7 +240,10 @@ def _invalid(standing: Standing, event: Event) -> None:
 def _answered(standing: Standing, event: Event) -> None:
     data = event.data
     if "request" in data:
-        standing.requests.pop(data["request"], None)
+        request = standing.requests.pop(data["request"], None)
+        if request is not None and request.trigger.startswith("file "):
+            # Refused changes are offered again, and then under the same name.
+            standing.heard = [happening for happening in standing.heard if happening != happening_of(request.id)]
     elif "slot" in data:
         slot = from_iso(data["slot"])
         if standing.holds.pop(slot, None) is None:  # what was held is behind its mark

@@ -22,6 +22,7 @@ from routinectl.core.record import BY_ITSELF
 from routinectl.core.standing import Run
 from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import recover as recovery
+from routinectl.engine.changes import Changes
 from routinectl.engine.damage import answer_damage
 from routinectl.engine.doubt import Doubt
 from routinectl.engine.engine import Engine
@@ -77,6 +78,7 @@ class Serve:
         self.doubt: Doubt | None = None
         self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
+        self.changes = Changes(engine, options.scan_interval)
         self.post = Post(engine, options.on_talk)
         self.inbox = str(engine.layout.inbox)
         self.post_at = 0.0  # when the spool is looked at next, whatever the watch says
@@ -124,6 +126,7 @@ class Serve:
         self.projector = Projector.open(self.world)
         if self.projector is not None:
             self.engine.listeners.insert(0, self.projector.collect)
+        self.engine.listeners.append(self.changes.hear)
         now = clock.now()
         last = self.world.journal.last_time
         if last and from_iso(last) - now > _BACKWARDS:
@@ -134,7 +137,7 @@ class Serve:
         self.engine.revisions.recall(self.cache.read(cache_words(self.engine.settings)), self.world)
         self._scan(now, patience=0.0)
         if not self.options.once:
-            self.watch = watch.Watch(self.engine.layout, self.pipe)
+            self._begin_to_watch()
         self.next_checkpoint = clock.awake() + _CHECKPOINT_SECONDS
         self.next_retain = clock.awake() + 30
         self.next_scan = clock.awake() + min(5.0, self.options.scan_interval)
@@ -144,10 +147,21 @@ class Serve:
         supervisor.notify(READY="1", STATUS=self._status())
         self.options.on_ready(self)
 
+    def _begin_to_watch(self) -> None:
+        """Watch the definitions; where the kernel has no watches left, changes are found by looking."""
+        try:
+            self.watch = watch.Watch(self.engine.layout, self.pipe)
+        except OSError as error:
+            self.options.on_talk(
+                f"files cannot be watched: {error.strerror}; changes are noticed within {self.options.scan_interval:.0f} s\n"
+                "Hint: sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
+            )
+
     def end(self) -> None:
         """Stop firing, leave runs going, write down how far we are."""
         supervisor.notify(STOPPING="1")
         self.maintainer.close()
+        self.changes.close()
         if self.watch is not None:
             self.watch.close()
         try:
@@ -192,6 +206,8 @@ class Serve:
         self._look_at_definitions(now)
         if self._decides():
             self._collect_post(now)
+            self.changes.update(self.watch, self.pipe.poke)
+            self.changes.offer(now)
             self._settle(now)
             self._make_ready(now)
         self._keep_house()
@@ -200,8 +216,11 @@ class Serve:
         look = clock.awake() >= self.post_at
         if self.watch is not None:
             if look:
-                self.watch.follow(self.inbox)
-            look = self.inbox in self.watch.touched() or look
+                self.watch.follow(self.inbox, recursive=True)
+            touched = self.watch.touched()
+            look = self.inbox in touched or look
+            if touched - {self.inbox}:
+                self.changes.touch()
         if look:
             again = self.post.collect(now)
             self.post_at = clock.awake() + (self.options.scan_interval if again is None else again)

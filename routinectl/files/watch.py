@@ -110,15 +110,15 @@ class Watch:
         self._followed: set[str] = set()
         self._touched: deque[str] = deque()
 
-        def follow(folder: str) -> None:
+        def follow(folder: str, recursive: bool) -> None:
             class Toucher(FileSystemEventHandler):
                 def dispatch(self, event: Any) -> None:
                     watch._touched.append(folder)
                     pipe.poke()
 
-            self._observer.schedule(Toucher(), folder, recursive=True, event_filter=kinds)
+            self._observer.schedule(Toucher(), folder, recursive=recursive, event_filter=kinds)
 
-        self._follow: Callable[[str], None] = follow
+        self._follow: Callable[[str, bool], None] = follow
         self._observer.start()
 
     def take(self) -> set[str]:
@@ -128,10 +128,14 @@ class Watch:
             names.add(self.names.popleft())
         return names
 
-    def follow(self, folder: str) -> None:
-        """Watch another folder with all below it, from when it is there; then it counts as touched."""
+    def follow(self, folder: str, *, recursive: bool) -> None:
+        """Watch another folder (with all below it), from when it is there; then it counts as touched.
+
+        Where the kernel has no watches left, nothing is said of it: whoever follows it looks again from time to time.
+        """
         if folder not in self._followed and os.path.isdir(folder):
-            self._follow(folder)
+            with contextlib.suppress(OSError):
+                self._follow(folder, recursive)
             self._followed.add(folder)
             self._touched.append(folder)
 

@@ -398,7 +398,7 @@ class Serving:
         names, self.names = self.names, set()
         return names if self.story.chance.random() < 0.8 else set()
 
-    def follow(self, folder: str) -> None:
+    def follow(self, folder: str, *, recursive: bool) -> None:
         """There is no spool on the machine."""
 
     def touched(self) -> set[str]:
@@ -436,6 +436,9 @@ class _Nothing:
         return
 
     def consider(self, *_: object) -> None:
+        return
+
+    def poke(self) -> None:
         return
 
     def finish(self, *_: object) -> None:
