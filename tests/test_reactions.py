@@ -502,3 +502,18 @@ def test_a_folder_outside_the_workspace(workspace, tmp_path):
 )
 def test_where_a_glob_may_find_something(pattern, base):
     assert globs.base(pattern) == base
+
+
+def test_what_cannot_be_read_or_remembered_keeps_nothing_from_firing(workspace, folder):
+    workspace.define("watcher", FILES % "")
+    workspace.define("alert", ALERT % "")
+    workspace.define("tick", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
+    (workspace.root / "inbox").mkdir()
+    (workspace.root / "inbox/alerts").write_text("a file where a folder should be")
+    (workspace.root / ".routinectl").mkdir(exist_ok=True)
+    (workspace.root / ".routinectl/files").write_text("a file where a folder should be")
+    with workspace.serving() as serving:
+        serving.wait_for("the memory of file triggers cannot be written")
+        (folder / "a.txt").write_text("x")
+        serving.wait_for("tick  succeeded", 3)
+        (workspace.root / ".routinectl/files").unlink()

@@ -60,10 +60,11 @@ class Job:
 
 
 class Changes:
-    """The file triggers of a serve. `poke` wakes the loop when there is something to offer."""
+    """The file triggers of a serve. `talk` hears of memories that cannot be written; nothing else waits for them."""
 
-    def __init__(self, engine: Engine, scan_interval: float) -> None:
-        self.engine, self.scan_interval = engine, scan_interval
+    def __init__(self, engine: Engine, scan_interval: float, talk: Callable[[str], None]) -> None:
+        self.engine, self.scan_interval, self.talk = engine, scan_interval, talk
+        self._trouble = ""
         self._jobs: dict[str, Job] = {}
         self._ready: dict[str, dict[str, State | None]] = {}
         self._lock = threading.Lock()
@@ -76,7 +77,7 @@ class Changes:
     # -- the loop's side
 
     def update(self, watch: Watch | None, poke: Callable[[], None]) -> None:
-        """Take changed definitions in, and what watchdog saw; start the thread when there is something to watch."""
+        """Take changed definitions in; start the thread, which wakes the loop by `poke`, when there is something to watch."""
         world = self.engine.world
         if self._made_for != world.reactions:
             self._made_for = world.reactions
@@ -114,8 +115,7 @@ class Changes:
                 # What is there when a trigger is new, or names other files than before, is no change.
                 known = offered.files if offered is not None else {}
                 offered = Offered(patterns, {path: known.get(path, state) for path, state in globs.find(patterns).items()})
-                globs.prepare(layout, name, offered)
-                globs.settle(layout, name)
+                self._keep(name, offered)
             jobs[name] = Job(trigger, patterns, offered)
         with self._lock:
             self._jobs = jobs
@@ -140,11 +140,36 @@ class Changes:
         files = {path: state for path, state in {**job.offered.files, **changes}.items() if state is not None}
         key = f"{name} {sorted((path, state) for path, state in changes.items())}"
         offered = Offered(job.patterns, files, request_id(now, key), {path: job.offered.files.get(path) for path in changes})
-        globs.prepare(self.engine.layout, name, offered)
+        if not self._keep(name, offered, settled=False):
+            self._later(job)
+            return
         if wanted and not self._ask(name, job, offered.request, wanted, now):
             return
-        globs.settle(self.engine.layout, name)
+        self._settle(name)
         job.offered, job.again = offered, _FIRST_AGAIN
+
+    def _keep(self, name: str, offered: Offered, *, settled: bool = True) -> bool:
+        """Write what is (or is about to be) offered; say whether that could be done."""
+        try:
+            globs.prepare(self.engine.layout, name, offered)
+        except OSError as error:
+            self._tell(f"the memory of file triggers cannot be written: {error}")
+            return False
+        return self._settle(name) if settled else True
+
+    def _settle(self, name: str) -> bool:
+        try:
+            globs.settle(self.engine.layout, name)
+        except OSError as error:
+            self._tell(f"the memory of file triggers cannot be written: {error}")  # the next serve finds it prepared
+            return False
+        self._trouble = ""
+        return True
+
+    def _tell(self, text: str) -> None:
+        if text != self._trouble:
+            self.talk(text)
+        self._trouble = text
 
     def _ask(self, name: str, job: Job, request: str, wanted: list[dict[str, Any]], now: datetime) -> bool:
         """Ask for a run; return False when a gate refuses it for now, and the changes are to be offered again."""
@@ -178,8 +203,7 @@ class Changes:
                 for path in (path for path, state in job.offered.before.items() if state is None):
                     files.pop(path, None)
                 job.offered = Offered(job.patterns, files)
-                globs.prepare(self.engine.layout, event.subject, job.offered)
-                globs.settle(self.engine.layout, event.subject)
+                self._keep(event.subject, job.offered)
                 self._later(job)
             elif event.type in ("run.ended", "routine.resumed"):
                 job.not_before = 0.0

@@ -22,12 +22,11 @@ from routinectl.core.record import BY_ITSELF
 from routinectl.core.standing import Run
 from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import recover as recovery
-from routinectl.engine.changes import Changes
 from routinectl.engine.damage import answer_damage
 from routinectl.engine.doubt import Doubt
 from routinectl.engine.engine import Engine
+from routinectl.engine.intake import Intake
 from routinectl.engine.maintain import Maintainer
-from routinectl.engine.post import Post
 from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
 from routinectl.engine.revise import PATIENCE, Seen, cache_words
@@ -78,10 +77,7 @@ class Serve:
         self.doubt: Doubt | None = None
         self.project_at = self.recover_at = self.alerted = 0.0
         self.next_scan = self.next_checkpoint = self.next_retain = 0.0
-        self.changes = Changes(engine, options.scan_interval)
-        self.post = Post(engine, options.on_talk)
-        self.inbox = str(engine.layout.inbox)
-        self.post_at = 0.0  # when the spool is looked at next, whatever the watch says
+        self.intake = Intake(engine, options.scan_interval, options.on_talk)
         self.look_again: dict[str, float] = {}
         self.keeper = 0  # which one was asked about the open runs
         self.trouble = self.untidy = ""
@@ -126,7 +122,7 @@ class Serve:
         self.projector = Projector.open(self.world)
         if self.projector is not None:
             self.engine.listeners.insert(0, self.projector.collect)
-        self.engine.listeners.append(self.changes.hear)
+        self.engine.listeners.append(self.intake.changes.hear)
         now = clock.now()
         last = self.world.journal.last_time
         if last and from_iso(last) - now > _BACKWARDS:
@@ -161,7 +157,7 @@ class Serve:
         """Stop firing, leave runs going, write down how far we are."""
         supervisor.notify(STOPPING="1")
         self.maintainer.close()
-        self.changes.close()
+        self.intake.close()
         if self.watch is not None:
             self.watch.close()
         try:
@@ -205,25 +201,10 @@ class Serve:
         self.engine.hear()
         self._look_at_definitions(now)
         if self._decides():
-            self._collect_post(now)
-            self.changes.update(self.watch, self.pipe.poke)
-            self.changes.offer(now)
+            self.intake.take(now, self.watch, self.pipe.poke)
             self._settle(now)
             self._make_ready(now)
         self._keep_house()
-
-    def _collect_post(self, now: datetime) -> None:
-        look = clock.awake() >= self.post_at
-        if self.watch is not None:
-            if look:
-                self.watch.follow(self.inbox, recursive=True)
-            touched = self.watch.touched()
-            look = self.inbox in touched or look
-            if touched - {self.inbox}:
-                self.changes.touch()
-        if look:
-            again = self.post.collect(now)
-            self.post_at = clock.awake() + (self.options.scan_interval if again is None else again)
 
     def _settle(self, now: datetime) -> None:
         """Decide for everything that is due, that changed or that waits."""
@@ -485,7 +466,7 @@ class Serve:
             waits.append(watchdog)
         if self.retry_at > awake:
             return min(*waits, self.retry_at - awake)  # nothing is done before that
-        waits += [self.next_scan - awake, self.post_at - awake, *(at - awake for at in self.look_again.values())]
+        waits += [self.next_scan - awake, self.intake.next_at - awake, *(at - awake for at in self.look_again.values())]
         if self.projector is not None and self.projector.behind:
             waits.append(max(self._project_at(), self.house_at) - awake)
         if self.recover_at:

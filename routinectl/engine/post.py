@@ -60,12 +60,19 @@ class Post:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self._tell(item.path, f"{item.path} is no message: {error}; it is now {inbox.refuse(item)}")
+            self._refuse(item, error)
             return None
         except OSError as error:
             self._tell(item.path, f"{item.path} cannot be read: {error.strerror}")
             return None
         return Letter(item.key, from_epoch(int(item.changed)), item.channel, text, data)
+
+    def _refuse(self, item: Spooled, why: ValueError) -> None:
+        try:
+            where = f"it is now {inbox.refuse(item)}"
+        except OSError as error:
+            where = f"it cannot be moved aside: {error.strerror}"
+        self._tell(item.path, f"{item.path} is no message: {why}; {where}")
 
     def _tell(self, path: str, text: str) -> None:
         if path not in self._told:

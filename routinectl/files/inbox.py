@@ -48,16 +48,16 @@ def scan(layout: Layout) -> list[Spooled]:
 def _names(folder: str) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if CHANNEL.fullmatch(name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError:
+        return []  # there is none, or it is closed to us: nothing else waits for it
 
 
 def _files(folder: str, channel: str) -> Iterator[Spooled]:
-    with contextlib.suppress(NotADirectoryError, FileNotFoundError), os.scandir(folder) as entries:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 info = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(info.st_mode):
                     key = f"{channel}/{entry.name}.{info.st_ino:x}.{info.st_mtime_ns:x}"
