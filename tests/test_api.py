@@ -621,6 +621,61 @@ def test_another_users_events_are_not_told(site):
     assert {subject for _, _, subject in heard(site, 1, "user", "bob", after=begin)} == {bobs}
 
 
+# -- metrics
+
+
+def families(text):
+    from prometheus_client.parser import text_string_to_metric_families
+
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_what_is_on_record_and_name_no_routine(site):
+    name = site.new(max_runs=1)
+    site.client().post(f"/routines/{name}/run_now")
+    until(lambda: site.client().get(f"/routines/{name}").json()["run_count"] == 1)
+    site.client().post(f"/routines/{name}/run_now")
+    found = families(site.client("viewer", "*").get("/metrics").text)
+
+    events = site.workspace.events()
+    ended = [event["data"]["outcome"] for event in events if event["type"] == "run.ended"]
+    assert found["routinectl_runs_total", "succeeded"] == ended.count("succeeded")
+    refused = [
+        event
+        for event in events
+        if event["type"] == "slot.skipped" and "request" in event["data"] and event["data"]["reason"] == "max_runs"
+    ]
+    assert found["routinectl_requests_refused_total", "max_runs", "skipped"] == len(refused)
+    assert found["routinectl_serve_up",] == 1
+    assert found["routinectl_journal_events",] >= len(events)
+    assert not any(name in key for key in found)
+    problem(site.client("user", "alice").get("/metrics"), 403)
+    problem(site.client(None).get("/metrics"), 401)
+
+
+def test_counters_survive_a_restart_and_a_file_of_them_is_for_node_exporter(workspace):
+    path = workspace.root / "metrics.prom"
+    workspace.define("tick", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: ['true']}\n")
+    for _ in range(2):
+        with workspace.serving("--metrics-file", str(path)) as serving:
+            serving.wait_for("succeeded", 2)
+        path.unlink()
+    (workspace.root / "routines/tick/ROUTINE.yaml").unlink()
+    with workspace.serving("--metrics-file", str(path)):
+        until(path.exists)
+    found = families(path.read_text())
+
+    ended = len(workspace.events("run.ended"))
+    assert found["routinectl_runs_total", "succeeded"] == found["routinectl_run_duration_seconds_count",] == ended >= 4
+    slots = [event["data"] for event in workspace.events("run.claimed")]
+    assert found["routinectl_start_lateness_seconds_count",] == len(slots)
+    assert found["routinectl_serve_starts_total",] == 3
+
+
 # -- the server
 
 

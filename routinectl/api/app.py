@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from routinectl import clock
 from routinectl.api import answer, openapi
-from routinectl.api.access import Caller, caller_of, check_origin
+from routinectl.api.access import EVERYBODY, Caller, caller_of, check_origin
 from routinectl.api.answer import Answer, HttpError
 from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
 from routinectl.api.hub import Hub
@@ -29,7 +29,7 @@ from routinectl.api.repeat import Repeats
 from routinectl.core.event import Event
 from routinectl.errors import NotFoundError, RoutinectlError, UsageError
 from routinectl.files import run_logs
-from routinectl.operations import emit, hooks
+from routinectl.operations import emit, hooks, metrics
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
 from routinectl.operations.session import Session
@@ -58,6 +58,7 @@ class App:
             Route("/routines/{id}/runs/{run}/log", self._guarded(self.log)),
             Route("/hooks/routine/{name}", self._guarded(self.hook), methods=["POST"]),
             Route("/channels/{channel}/messages", self._guarded(self.message), methods=["POST"]),
+            Route("/metrics", self._guarded(self.metrics)),
             Route("/healthz", self._guarded(self.health)),
             Route("/openapi.json", self._guarded(self.description)),
         ]
@@ -122,6 +123,18 @@ class App:
     async def health(self, request: Request) -> Response:
         """Say that this server answers."""
         return JSONResponse({"status": "ok", "version": VERSION})
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics, for Prometheus; a token of role viewer for all of them."""
+        caller = await run_in_threadpool(self._caller, request)
+        if caller.owner != EVERYBODY and caller.role != "admin":
+            raise HttpError(403, "metrics are about everybody's routines", "routinectl token create --role viewer --owner '*'")
+
+        def collect() -> bytes:
+            with self.hub.turn() as session:
+                return metrics.text(session)
+
+        return Response(await run_in_threadpool(collect), media_type=metrics.CONTENT_TYPE)
 
     async def description(self, request: Request) -> Response:
         """Return the OpenAPI document."""

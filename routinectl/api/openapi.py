@@ -137,6 +137,9 @@ def _others() -> Data:
             "parameters": _path_parameters("{channel}"),
             "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}}},
             "responses": {"202": body, **_problems((*_ALWAYS, 408, 413, 415))}}},
+        "/metrics": {"get": {
+            "operationId": "metrics", "summary": "Return metrics in the Prometheus text format. For admins, and viewers of everybody's routines.",
+            "responses": {"200": {"description": "Metrics.", "content": text}, **_problems((*_ALWAYS, 422))}}},
         "/healthz": {"get": {"operationId": "healthz", "summary": "Say that this server answers.", "security": [],
                              "responses": {"200": body, **_problems((403, 503))}}},
         "/openapi.json": {"get": {"operationId": "openapi", "summary": "Return this document.", "security": [],

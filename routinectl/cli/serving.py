@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from routinectl import clock
@@ -19,7 +20,7 @@ from routinectl.engine.engine import Listener
 from routinectl.engine.loop import Options, Serve
 from routinectl.errors import DefinitionError, UsageError
 from routinectl.files.layout import Layout
-from routinectl.operations.serve import open_serve
+from routinectl.operations.serve import MetricsFile, open_serve
 from routinectl.process.supervisor import Companion
 
 _LEVELS = ("error", "info", "debug")
@@ -36,12 +37,13 @@ def serve(
     log_level: str | None = None,
     listener: Listener | None = None,
     http: str | None = None,
+    metrics_file: str | None = None,
 ) -> None:
     """Serve a workspace until told to stop; `listener` hears of every event too. Raises BusyError when another serve lives."""
     form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
     level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
     log = Log(form == "json", _LEVELS.index(level))
-    companions: list[Companion] = []
+    companions: list[Companion | MetricsFile] = []
 
     def rest() -> None:
         log.speaker.flush()
@@ -52,25 +54,30 @@ def serve(
     running = open_serve(layout, options, standby=standby)
     address = http or ("" if once or until_idle else running.engine.settings.http_listen)
     if address:
-        require_http()
+        require(("starlette", "uvicorn"), "HTTP")
         companions.append(Companion("routinectl.api.server", [str(layout.root), address], log.talk))
     log.zone = running.engine.settings.timezone
     running.engine.listeners += [log.events, *([listener] if listener else [])]
+    if metrics_file:
+        require(("prometheus_client",), "metrics")
+        companions.append(MetricsFile(Path(metrics_file).absolute(), running, log.talk))
     try:
         running.run()
     finally:
         for companion in companions:
-            companion.stop()
+            if isinstance(companion, Companion):
+                companion.stop()
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")
     log.speaker.flush(patience=_LAST_WORDS)
 
 
-def require_http() -> None:
-    """Raise DefinitionError when the extra `http` is not installed."""
-    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+def require(modules: Sequence[str], what: str) -> None:
+    """Raise DefinitionError when a part of the extra `http` is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise DefinitionError(f"HTTP needs {' and '.join(missing)}, which is not installed", "pip install 'routinectl[http]'")
+        raise DefinitionError(f"{what} need{'s' if what == 'HTTP' else ''} {' and '.join(missing)}, which is not installed",
+                              "pip install 'routinectl[http]'")  # fmt: skip
 
 
 def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:

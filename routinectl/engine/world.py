@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from routinectl import clock
-from routinectl.core import decision, reaction
+from routinectl.core import decision, meter, reaction
 from routinectl.core.admit import place_in_line
 from routinectl.core.event import Event, from_dict
+from routinectl.core.meter import Meter
 from routinectl.core.reaction import After
 from routinectl.core.routine import Routine, build
 from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
@@ -65,6 +66,7 @@ class World:
         self.reactions = 0  # counts the changes of those triggers
         self._followers: tuple[int, dict[str, list[tuple[str, After]]]] = (-1, {})
         self.workspace: dict[str, Event] = {}  # the newest event of each kind that is about no routine
+        self.meter = Meter()
         self.since_checkpoint = 0
         self.recorded_damage: set[tuple[int, int]] = set()
 
@@ -77,6 +79,7 @@ class World:
             if saved is not None and self.journal.seek(saved.position, saved.seq, saved.time):
                 self.workspace = {plain["type"]: from_dict(plain) for plain in saved.workspace}
                 self._unpack(saved.records)
+                self.meter = meter.from_plain(saved.meter)
                 break
         self.catch_up()
 
@@ -90,6 +93,7 @@ class World:
         """Take events in, in their order."""
         for event in events:
             self.since_checkpoint += 1
+            self.meter.fold(event)
             if not event.subject:
                 self.workspace[event.type] = event
                 if event.type == "journal.damaged":
@@ -266,7 +270,7 @@ class World:
         records = [self._freeze(name) if name in self.thawed else self.frozen[name] for name in self.ids()]
         journal = self.journal
         workspace = [event.as_dict() for event in self.workspace.values()]
-        saved = checkpoint.Checkpoint(journal.position, journal.seq, journal.last_time, workspace, records)
+        saved = checkpoint.Checkpoint(journal.position, journal.seq, journal.last_time, workspace, records, self.meter.to_plain())
         for path in (self.layout.checkpoint, self.layout.base) if base else (self.layout.checkpoint,):
             checkpoint.write(path, saved)
         self.since_checkpoint = 0

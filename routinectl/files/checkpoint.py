@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,19 @@ class Checkpoint:
     time: str
     workspace: list[dict[str, Any]]
     records: list[bytes]
+    meter: dict[str, Any] = field(default_factory=dict)
 
 
 def write(path: Path, saved: Checkpoint) -> None:
     """Write a checkpoint, durably. The journal must have been synced up to its position."""
-    plain = {"version": VERSION, "position": saved.position, "seq": saved.seq, "time": saved.time, "workspace": saved.workspace}
+    plain = {
+        "version": VERSION,
+        "position": saved.position,
+        "seq": saved.seq,
+        "time": saved.time,
+        "workspace": saved.workspace,
+        "meter": saved.meter,
+    }
     body = b"\n".join([json.dumps(plain).encode(), *saved.records]) + b"\n"
     atomic.write(path, body + b"%08x\n" % zlib.crc32(body), mode=0o600)
 
@@ -53,4 +61,6 @@ def read(path: Path) -> Checkpoint | None:
         return None
     if plain.get("version") != VERSION:
         return None
-    return Checkpoint((plain["position"][0], plain["position"][1]), plain["seq"], plain["time"], plain["workspace"], records)
+    return Checkpoint(
+        (plain["position"][0], plain["position"][1]), plain["seq"], plain["time"], plain["workspace"], records, plain.get("meter", {})
+    )

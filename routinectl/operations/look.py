@@ -12,7 +12,7 @@ from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.files import lease, run_logs
 from routinectl.operations.history import lines
-from routinectl.operations.session import Session
+from routinectl.operations.session import Session, View
 
 Row = dict[str, Any]
 _BACKWARDS = 5.0
@@ -31,7 +31,7 @@ _NOT_PLAIN = {
 }  # a look at more than the text is needed
 
 
-def rows(session: Session, *, only: str | None = None) -> list[Row]:
+def rows(session: View, *, only: str | None = None) -> list[Row]:
     """Return a row for each routine: id, status, schedule as written, next fire, last outcome."""
     found = []
     for name in session.world.ids():
@@ -41,7 +41,7 @@ def rows(session: Session, *, only: str | None = None) -> list[Row]:
     return found
 
 
-def _row(session: Session, name: str) -> Row | None:
+def _row(session: View, name: str) -> Row | None:
     """Return a row; a frozen routine is told from its text alone, because a list of thousands must be quick."""
     frozen = session.world.frozen.get(name)
     if frozen is not None:

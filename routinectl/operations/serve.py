@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
+from routinectl import clock
+from routinectl.core.routine import Routine
 from routinectl.core.settings import Settings
+from routinectl.core.standing import Standing
 from routinectl.core.units import parse_duration
 from routinectl.engine.engine import Engine
 from routinectl.engine.loop import Options, Serve
+from routinectl.engine.world import World
 from routinectl.errors import DefinitionError, UsageError
-from routinectl.files import config
+from routinectl.files import atomic, config
 from routinectl.files.layout import Layout
+from routinectl.operations import metrics
+
+_METRICS_SECONDS = 15.0
 
 
 def open_serve(layout: Layout, options: Options, *, standby: bool = False) -> Serve:
@@ -32,6 +43,55 @@ def open_serve(layout: Layout, options: Options, *, standby: bool = False) -> Se
         except ValueError as error:
             raise UsageError(f"ROUTINECTL_SCAN_INTERVAL: {error}", "ROUTINECTL_SCAN_INTERVAL=60s") from None
     return Serve.open(engine, options, standby=standby)
+
+
+@dataclass(slots=True)
+class Glance:
+    """A running serve, as something to look at from inside."""
+
+    serve: Serve
+    now: datetime
+    serve_lives: bool = True
+
+    @property
+    def world(self) -> World:
+        """The world, folded."""
+        return self.serve.world
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.serve.engine.settings
+
+    def standing(self, name: str) -> Standing:
+        """Return where a routine stands."""
+        return self.world.standing(name)
+
+    def routine(self, name: str) -> Routine | None:
+        """Return the definition in force."""
+        return self.world.routine(name)
+
+
+class MetricsFile:
+    """Metrics in a file, for node_exporter's textfile collector; replaced in one step every so many seconds."""
+
+    def __init__(self, path: Path, serve: Serve, talk: Callable[[str], None]) -> None:
+        self.path, self.serve, self.talk = path, serve, talk
+        self.next_at = 0.0
+        self.trouble = ""
+
+    def keep(self, awake: float) -> None:
+        """Write it when its time has come; a file that cannot be written is said once, and stops nothing."""
+        if awake < self.next_at or not self.serve.ready:
+            return
+        self.next_at = awake + _METRICS_SECONDS
+        try:
+            atomic.write(self.path, metrics.text(Glance(self.serve, clock.now())), mode=0o644, durable=False)
+            self.trouble = ""
+        except OSError as error:
+            if str(error) != self.trouble:
+                self.talk(f"metrics cannot be written: {error}")
+            self.trouble = str(error)
 
 
 def _check_host(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime
-from typing import Self
+from typing import Protocol, Self
 
 from routinectl import clock
 from routinectl.core.event import Event
@@ -28,6 +28,38 @@ from routinectl.files.layout import Layout
 from routinectl.files.lock import is_held
 
 _CHECKPOINT_EVENTS = 500  # a command leaves a checkpoint behind when it had to fold more than this
+
+
+class View(Protocol):
+    """A workspace as it stands, for whoever only looks: a session, or a serve from inside."""
+
+    @property
+    def world(self) -> World:
+        """The world, folded."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The instant of the look."""
+        ...
+
+    @property
+    def serve_lives(self) -> bool:
+        """Whether a serve lives."""
+        ...
+
+    def standing(self, name: str) -> Standing:
+        """Return where a routine stands."""
+        ...
+
+    def routine(self, name: str) -> Routine | None:
+        """Return the definition in force."""
+        ...
 
 
 class Session:

@@ -29,6 +29,9 @@ def command(
     http: Annotated[
         str | None, typer.Option(metavar="[HOST:PORT|unix:PATH]", help=f"Listen for HTTP; without an address on {DEFAULT_LISTEN}.")
     ] = None,
+    metrics_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write metrics there, for node_exporter's textfile collector.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json; else ROUTINECTL_LOG_FORMAT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="error, info or debug; else ROUTINECTL_LOG_LEVEL.")] = None,
 ) -> None:
@@ -42,5 +45,12 @@ def command(
     if once and until_idle:
         raise UsageError("--once and --until-idle exclude each other", "routinectl serve --once")
     serving.serve(
-        context.layout(), once=once, until_idle=until_idle, standby=standby, log_format=log_format, log_level=log_level, http=http
+        context.layout(),
+        once=once,
+        until_idle=until_idle,
+        standby=standby,
+        log_format=log_format,
+        log_level=log_level,
+        http=http,
+        metrics_file=metrics_file,
     )
