@@ -58,7 +58,7 @@ proofs: $(VENV)/.made-dev
 	$(BIN)/python -m pytest -m slow -v $(TESTS)
 
 proofs-short: $(VENV)/.made-dev
-	ROUTINECTL_PROOFS=short $(BIN)/python -m pytest -m slow -v -n 2 $(TESTS)
+	ROUTINECTL_PROOFS=short $(BIN)/python -m pytest -m slow -v -n 2 --durations=12 $(TESTS)
 
 soak: $(VENV)/.made-dev
 	ROUTINECTL_SOAK=3600 $(BIN)/python -m pytest -m slow -v -s tests/proofs/test_soak.py -k twenty

@@ -20,7 +20,7 @@ from routinectl.files.journal import Journal
 
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
 WORKERS = 2
-SCHEDULES = int(os.environ.get("ROUTINECTL_SCHEDULES", "1200" if SHORT else "20000"))
+SCHEDULES = int(os.environ.get("ROUTINECTL_SCHEDULES", "600" if SHORT else "20000"))
 CONTROL = 400  # schedules in which a missing rule must be noticed
 
 
