@@ -318,3 +318,19 @@ def test_a_clock_that_was_accepted_ends_the_doubt_about_earlier_events(layout):
     again.read_new()
 
     assert journal.last_time == again.last_time == "2026-03-02T00:00:01Z"
+
+
+def test_what_follows_a_number_is_read_from_the_segment_that_holds_it(workspace, monkeypatch):
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 400)
+    layout = Layout(workspace.root)
+    layout.make()
+    writer = journals.Journal(layout)
+    for number in range(20):
+        with writer.transaction():
+            writer.append([Event("serve.started", "", {"pid": number})], datetime(2026, 3, 1, tzinfo=UTC))
+    writer.sync()
+    assert len(writer.segments()) > 3
+    writer.close()
+
+    for seq in (0, 1, 7, 19, 20, 99):
+        assert [event.seq for event in journals.read_after(layout, seq)] == list(range(seq + 1, 21))

@@ -30,9 +30,16 @@ class Caller:
 
     def sees(self, session: Session, standing: Standing) -> bool:
         """Say whether this routine is there for him at all."""
-        if self.role == "admin" or (self.role == "viewer" and self.owner == EVERYBODY):
-            return True
-        return owner_of(session, standing) == self.owner
+        return self.sees_all or owner_of(session, standing) == self.owner
+
+    def sees_of(self, owner: str) -> bool:
+        """Say whether this owner's routines are there for him."""
+        return self.sees_all or owner == self.owner
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether everybody's routines are there for him."""
+        return self.role == "admin" or (self.role == "viewer" and self.owner == EVERYBODY)
 
     def require(self, least: str) -> None:
         """Raise HttpError unless his role is at least this one."""

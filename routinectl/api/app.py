@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from routinectl import clock
 from routinectl.api import answer, openapi
-from routinectl.api.access import EVERYBODY, Caller, caller_of, check_origin
+from routinectl.api.access import Caller, caller_of, check_origin
 from routinectl.api.answer import Answer, HttpError
 from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
 from routinectl.api.hub import Hub
@@ -127,7 +127,7 @@ class App:
     async def metrics(self, request: Request) -> Response:
         """Return the metrics, for Prometheus; a token of role viewer for all of them."""
         caller = await run_in_threadpool(self._caller, request)
-        if caller.owner != EVERYBODY and caller.role != "admin":
+        if not caller.sees_all:
             raise HttpError(403, "metrics are about everybody's routines", "routinectl token create --role viewer --owner '*'")
 
         def collect() -> bytes:
@@ -193,7 +193,7 @@ class App:
         def wants(event: Event) -> bool:
             if (routine is not None and event.subject != routine) or not event.type.startswith(kind):
                 return False
-            return caller.role == "admin" or sees(caller, event.subject)
+            return sees(caller, event.subject)
 
         chunks = self.hub.stream(wants, int(text) if text is not None else None)
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})

@@ -36,7 +36,7 @@ class Call:
     def id_in(self, session: Session) -> str:
         """Return the routine of the path. Raises NotFoundError for one that this caller does not see."""
         name = self.parts["id"]
-        if name not in session.world or name not in session.alive() or not self.caller.sees(session, session.standing(name)):
+        if not session.exists(name) or not self.caller.sees(session, session.standing(name)):
             raise NotFoundError(f"there is no routine '{name}'", "GET /routines")
         return name
 
@@ -93,22 +93,21 @@ def _shown(session: Session, name: str, status: int = 200, **headers: str) -> An
 def list_routines(session: Session, call: Call) -> Answer:
     """Return rows that fit the filters, a page of them, in the order of their ids."""
     limit, after = call.number("limit", 100), _cursor(call.query.get("cursor", ""))
-    found = [row | {"owner": owner_of(session, session.standing(row["id"]))} for row in look.rows(session)]
-    rows = [row for row in found if call.caller.sees(session, session.standing(row["id"])) and _fits(row, session, call.query)]
+    found = [row | {"owner": row["owner"] or session.settings.owner} for row in look.rows(session)]
+    rows = [row for row in found if call.caller.sees_of(row["owner"]) and _fits(row, call.query)]
     page = [row for row in rows if row["id"] > after][:limit]
     more = bool(page) and page[-1]["id"] != rows[-1]["id"]
     return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None})
 
 
-def _fits(row: Data, session: Session, query: Mapping[str, str]) -> bool:
-    doc = session.standing(row["id"]).doc or {}
+def _fits(row: Data, query: Mapping[str, str]) -> bool:
     text = query.get("text", "").casefold()
     checks: dict[str, Callable[[str], bool]] = {
-        "enabled": lambda value: str(doc.get("enabled", True)).lower() == value.lower(),
+        "enabled": lambda value: str(row["enabled"]).lower() == value.lower(),
         "status": lambda value: row["status"] == value,
         "owner": lambda value: row["owner"] == value,
         "tag": lambda value: value in row["tags"],
-        "text": lambda _: text in " ".join([row["id"], row["name"], doc.get("description", "")]).casefold(),
+        "text": lambda _: text in " ".join([row["id"], row["name"], row["description"]]).casefold(),
     }
     return all(check(query[key]) for key, check in checks.items() if query.get(key))
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from routinectl.api.access import EVERYBODY, Caller
+from routinectl.api.access import Caller
 from routinectl.core.event import Event
 from routinectl.files import journal
 from routinectl.files.layout import Layout
@@ -66,10 +66,10 @@ class Hub:
                     self._session.agent = ""
 
     def sees(self, caller: Caller, name: str) -> bool:
-        """Say whether a caller is told of a routine's events; called where they are handed out."""
+        """Say whether a caller is told of a routine's events. Only while one has the turn."""
         session = self._session
-        if not name:
-            return caller.owner == EVERYBODY
+        if not name or caller.sees_all:
+            return caller.sees_all
         return session is not None and name in session.world and caller.sees(session, session.standing(name))
 
     def close(self) -> None:
@@ -82,18 +82,20 @@ class Hub:
     # -- events
 
     def _publish(self, events: Sequence[Event]) -> None:
-        """Hand events to who listens; called under the lock, in any thread."""
-        if self._loop is None or not self._listeners:
+        """Hand events to who listens; called under the lock, in any thread: what a listener may see is asked here."""
+        listeners = tuple(self._listeners)
+        if self._loop is None or not listeners:
             return
         encoded = [(event, encode(event)) for event in events]
-        self._loop.call_soon_threadsafe(self._deliver, encoded)
+        parts = [(listener, [data for event, data in encoded if listener.wants(event)]) for listener in listeners]
+        self._loop.call_soon_threadsafe(self._deliver, [part for part in parts if part[1]])
 
-    def _deliver(self, encoded: list[tuple[Event, bytes]]) -> None:
-        for listener in self._listeners:
-            if len(listener.waiting) + len(encoded) > _MOST_BEHIND:
+    def _deliver(self, parts: list[tuple[Listener, list[bytes]]]) -> None:
+        for listener, news in parts:
+            if len(listener.waiting) + len(news) > _MOST_BEHIND:
                 listener.lost = True
             elif not listener.lost:
-                listener.waiting += [data for event, data in encoded if listener.wants(event)]
+                listener.waiting += news
             listener.news.set()
 
     async def pump(self) -> None:
@@ -140,8 +142,9 @@ class Hub:
             return session.world.journal.seq
 
     def _missed(self, wants: Wanted, after: int, through: int) -> list[bytes]:
-        found = (event for event in journal.read_all(self.layout) if after < event.seq <= through and wants(event))
-        return [encode(event) for event in found]
+        past = [event for event in journal.read_after(self.layout, after) if event.seq <= through]
+        with self.turn():
+            return [encode(event) for event in past if wants(event)]
 
 
 def encode(event: Event) -> bytes:

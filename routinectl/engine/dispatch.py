@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def request_id(at: datetime, key: str) -> str:
     """Return the id of the request that one happening makes for one routine: the same happening gives the same id."""
-    return f"{at:%Y%m%dT%H%M%SZ}-t{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    return f"{at:%Y%m%dT%H%M%SZ}-t{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def requested(engine: Engine, name: str, data: Mapping[str, Any], now: datetime) -> tuple[list[Event], Refusal | None]:

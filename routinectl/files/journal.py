@@ -47,6 +47,29 @@ def read_all(layout: Layout) -> list[Event]:
         journal.close()
 
 
+def read_after(layout: Layout, seq: int) -> list[Event]:
+    """Return the events after a number that are kept, reading no older segment than that needs."""
+    journal = Journal(layout)
+    try:
+        for segment in reversed(journal.segments()):
+            first = _first_of(journal.path(segment))
+            if first is not None and first <= seq + 1:
+                journal.segment, journal.seq = segment, first - 1
+                break
+        return [event for event in journal.read_new() if event.seq > seq]
+    finally:
+        journal.close()
+
+
+def _first_of(path: str) -> int | None:
+    """Return the number of a segment's first event, None when that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return decode(file.readline()).seq
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """A line that could not be read, or lines that are gone: at a position; `through` is the next intact line's time."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from routinectl.core.reaction import CHANNEL
-from routinectl.engine.board import MOST_BYTES, Asked, Board, Letter
+from routinectl.engine.board import MOST_BYTES, Asked, Letter
 from routinectl.errors import UsageError
 from routinectl.files import watch
 from routinectl.operations import runs
@@ -26,7 +26,7 @@ class Emitter:
         if not CHANNEL.fullmatch(channel):
             raise UsageError(f"'{channel}' is no name of a channel: letters, digits, -, _ and .", "routinectl emit signal 'the text'")
         self.session, self.channel = session, channel
-        self.board = Board(session.engine)
+        self.board = session.board
 
     def emit(self, messages: Sequence[Pair]) -> list[list[Asked]]:
         """Return what each message (its text, and the JSON that came with it) asked for; durable when this returns.

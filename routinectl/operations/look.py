@@ -68,7 +68,8 @@ def _row(session: View, name: str) -> Row | None:
 def _fields(name: str, doc: Row, status: str, reason: str, due: str | None, outcome: str, last: str | None, running: int) -> Row:
     return {"id": name, "name": doc.get("name", name), "status": status, "reason": reason, "schedule": written(doc),
             "timezone": doc.get("timezone", ""), "next_fire_at": due, "last_outcome": outcome or None, "last_run_at": last,
-            "running": running, "tags": doc.get("tags", []), "badges": []}  # fmt: skip
+            "running": running, "tags": doc.get("tags", []), "badges": [], "owner": doc.get("owner", ""),
+            "enabled": doc.get("enabled", True), "description": doc.get("description", "")}  # fmt: skip
 
 
 def written(doc: Row) -> str:

@@ -7,6 +7,7 @@ runs that a keeper reported meanwhile, and writes the projections. Where one liv
 from __future__ import annotations
 
 import contextlib
+import functools
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -16,6 +17,7 @@ from routinectl.core.problem import did_you_mean
 from routinectl.core.routine import Routine
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Standing
+from routinectl.engine.board import Board
 from routinectl.engine.damage import answer_damage
 from routinectl.engine.engine import Engine
 from routinectl.engine.project import Projector
@@ -113,11 +115,17 @@ class Session:
 
     def alive(self) -> list[str]:
         """Return the ids of the routines that exist now."""
-        return [name for name in self.world.ids() if not self.standing(name).deleted and self._ever(name)]
+        return [name for name in self.world.ids() if self.exists(name)]
 
-    def _ever(self, name: str) -> bool:
-        standing = self.standing(name)
-        return standing.doc is not None or standing.invalid is not None
+    def exists(self, name: str) -> bool:
+        """Say whether there is a routine of this very id now."""
+        standing = self.standing(name) if name in self.world else None
+        return standing is not None and not standing.deleted and (standing.doc is not None or standing.invalid is not None)
+
+    @functools.cached_property
+    def board(self) -> Board:
+        """The routines that listen to messages, by channel."""
+        return Board(self.engine)
 
     def standing(self, name: str) -> Standing:
         """Return where a routine stands."""

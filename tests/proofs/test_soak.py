@@ -25,7 +25,7 @@ from routinectl.files import journal
 pytestmark = pytest.mark.slow
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
 SECONDS = float(os.environ.get("ROUTINECTL_SOAK", "30" if SHORT else "900"))
-HOURS = 2 if SHORT else 24
+HOURS = 3 if SHORT else 24
 FIRES = 20
 MORE = 0.05  # of memory
 SERVE_BYTES = 16 << 20  # what a serve takes at the least
