@@ -35,6 +35,7 @@ def test_a_routine_follows_the_end_of_another_one_once(workspace):
         assert file.read() == "done\n"
     (line,) = workspace.ok("history", "report", "--json").data
     assert (line["trigger"], line["reason"], line["message"]) == ("after backup", "triggered", "after")
+    assert "ran: a trigger asked for it (after backup)." in workspace.ok("why", "report").out
     ended, requested = workspace.events("run.ended", "backup")[0], asked
     assert requested["seq"] == ended["seq"] - 1, "the request first: a write torn between the two is made again"
 
