@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import email.message
 import json
+import mailbox
 import os
 import time
+from pathlib import Path
 
 import pytest
 from conftest import until
@@ -275,6 +278,18 @@ def test_what_emit_does_not_take(workspace, words, said):
     assert "Hint: " in result.err
 
 
+def test_a_stream_of_json_rpc_as_signal_cli_writes_it(workspace):
+    workspace.define("alert", (ALERT % ", pattern: '(?i)\\burgent\\b'").replace("Alerts", "signal"))
+    said = [{"dataMessage": {"message": "Urgent: call me", "timestamp": 1}}, {"typingMessage": {"action": "STARTED"}},
+            {"dataMessage": {"message": "not so"}}]  # fmt: skip
+    lines = [json.dumps({"jsonrpc": "2.0", "method": "receive", "params": {"envelope": {"source": "+491", **item}}}) for item in said]
+    workspace.ok("emit", "--stream", "signal", "--text", "params.envelope.dataMessage.message", stdin="\n".join(lines))
+
+    (message,) = heard(workspace, "alert")
+    assert message["text"] == "Urgent: call me"
+    assert message["data"]["params"]["envelope"]["source"] == "+491"
+
+
 def test_a_message_of_more_than_a_mebibyte_is_refused(workspace):
     assert workspace.run("emit", "alerts", "-", stdin="x" * (1 << 20) + "yz").code == 2
 
@@ -472,6 +487,24 @@ def test_a_change_that_is_on_record_and_not_yet_remembered_is_not_offered_twice(
         time.sleep(2.5)
 
     assert batches(workspace) == [[("a.txt", "created")]]
+
+
+def test_a_mail_that_is_delivered_into_a_maildir(workspace):
+    box = mailbox.Maildir(workspace.root / "Maildir")
+    workspace.define(
+        "watcher", (FILES % ", on: [created]").replace("in/*.txt", "workspace:Maildir/new/*").replace("'true'", "'cat $ROUTINE_PAYLOAD'")
+    )
+    with workspace.serving() as serving:
+        listens(workspace)
+        mail = email.message.EmailMessage()
+        mail["Subject"] = "urgent"
+        mail.set_content("the disk is full")
+        box.add(mail)
+        serving.wait_for("watcher  succeeded")
+
+    (item,) = heard(workspace, "watcher")[0]["files"]
+    assert item["change"] == "created"
+    assert "Subject: urgent" in Path(item["path"]).read_text()
 
 
 def test_other_globs_are_a_new_beginning(workspace, folder):
