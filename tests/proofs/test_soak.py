@@ -135,8 +135,8 @@ def test_a_hundred_broken_definitions_stop_none_of_nine_hundred(workspace):
         path = workspace.define(f"r{number:03d}", "")
         path.write_bytes(text.encode(errors="surrogateescape"))
     with workspace.serving("--log-level", "error"):
-        until(lambda: len(checker.marks(marks)) >= 900, 60)
-        until(lambda: len(workspace.events("run.ended")) >= 900, 60)
+        until(lambda: len(checker.marks(marks)) >= 900, 200)
+        until(lambda: len(workspace.events("run.ended")) >= 900, 200)
     claims = [event["data"] for event in workspace.events("run.claimed") if not event["subject"].endswith("0")]
     late = max((datetime.fromisoformat(data["at"]) - due).total_seconds() for data in claims)
 
