@@ -223,7 +223,7 @@ def test_a_message_is_durable_when_emit_ends_and_the_run_has_its_payload(workspa
         asked = workspace.ok("emit", "ALERTS", "the disk is full", "--json").data
         serving.wait_for("alert  succeeded")
 
-    assert [(item["routine"], item["status"]) for item in asked] == [("alert", "accepted")]
+    assert [(item["routine"], item["status"]) for item in asked] == [("alert", "requested")]
     payload = json.loads(workspace.ok("logs", "alert").out)
     assert payload == {"channel": "ALERTS", "text": "the disk is full", "groups": {"what": "disk"}}
     assert workspace.ok("history", "alert", "--json").data[0]["trigger"] == "message Alerts"

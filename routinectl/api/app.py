@@ -26,10 +26,11 @@ from routinectl.api.answer import Answer, HttpError
 from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
 from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
+from routinectl.core import letter
 from routinectl.core.event import Event
 from routinectl.errors import NotFoundError, RoutinectlError, UsageError
 from routinectl.files import run_logs
-from routinectl.operations import emit, hooks, metrics
+from routinectl.operations import hooks, metrics
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
 from routinectl.operations.session import Session
@@ -171,13 +172,12 @@ class App:
         caller.require("user")
         raw = await _body(request)
         data = _object(raw, request) if request.headers.get("content-type", "").startswith("application/json") else {}
-        text = emit.text_in(data) if data else raw.decode(errors="replace")
+        text = letter.text_in(data) if data else raw.decode(errors="replace")
 
-        def give() -> list[dict[str, Any]]:
+        def give() -> list[dict[str, str | None]]:
             with self.hub.turn() as session:
                 (asked,) = Emitter(session, request.path_params["channel"]).emit([(text, data)])
-            return [{"routine": item.routine, "run": item.request, "status": "refused" if item.refused else "requested",
-                     "reason": item.refused.reason if item.refused else None} for item in asked]  # fmt: skip
+            return [item.to_plain() for item in asked]
 
         return JSONResponse({"asked": await run_in_threadpool(give)}, 202)
 

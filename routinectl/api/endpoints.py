@@ -11,6 +11,7 @@ from typing import Any
 
 from routinectl.api.access import EVERYBODY, Caller, owner_of
 from routinectl.api.answer import Answer, HttpError
+from routinectl.core import document, projection
 from routinectl.core.units import from_iso, parse_duration, to_iso
 from routinectl.engine.dispatch import request_id
 from routinectl.errors import NotFoundError, UsageError
@@ -166,8 +167,6 @@ def patch(session: Session, call: Call) -> Answer:
 
 
 def _written(session: Session, name: str) -> Data:
-    from routinectl.core import document
-
     found = document.read(definitions.read_bytes(session.layout, name), f"routines/{name}/ROUTINE.yaml")
     return found if isinstance(found, dict) else {}
 
@@ -309,8 +308,6 @@ def get_run(session: Session, call: Call) -> Answer:
     name, run = call.id_in(session), call.parts["run"]
     standing = session.standing(name)
     if run in standing.runs:
-        from routinectl.core import projection
-
         return Answer({"routine": name, "state": "running", **projection.running(standing, run)})
     if run in standing.requests:
         request = standing.requests[run]

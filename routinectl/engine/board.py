@@ -41,6 +41,11 @@ class Asked:
     request: str
     refused: Refusal | None = None
 
+    def to_plain(self) -> dict[str, str | None]:
+        """Return it as the answers in JSON have it."""
+        reason = self.refused.reason if self.refused is not None else None
+        return {"routine": self.routine, "run": self.request, "status": "refused" if reason else "requested", "reason": reason}
+
 
 @dataclass(slots=True)
 class _Channel:

@@ -1,8 +1,8 @@
 """The spool of messages: `inbox/<channel>/`, one file a message, removed once what it asks for is on record.
 
 Whoever writes there renames a finished file into it, or gives it a name that begins with a dot until it is finished;
-a file that was touched a moment ago is left until it is quiet. `.json` files are the JSON of a message (its `text` is
-the text), others are its text. What cannot be taken is moved to `.refused` beside it, and kept.
+a file that was touched a moment ago is left until it is quiet. `.json` files are the JSON of a message (with its text
+among the keys), others are its text. What cannot be taken is moved to `.refused` beside it, and kept.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from routinectl.core import letter
 from routinectl.core.reaction import CHANNEL
 from routinectl.files import atomic
 from routinectl.files.layout import Layout
@@ -75,7 +76,7 @@ def read(item: Spooled) -> tuple[str, dict[str, Any]]:
     data = json.loads(text)
     if not isinstance(data, dict):
         raise ValueError("a .json message is an object")  # noqa: TRY004 - what is wrong is the file, not our call
-    return str(data.get("text", "")), data
+    return letter.text_in(data), data
 
 
 def remove(items: list[Spooled]) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from routinectl.errors import DefinitionError
-from routinectl.files import atomic
+from routinectl.files import secrets
 from routinectl.files.layout import Layout
 
 ROLES = ("viewer", "user", "agent", "admin")
@@ -46,11 +45,7 @@ def read(layout: Layout) -> list[Token]:
 
 def write(layout: Layout, tokens: list[Token]) -> None:
     """Replace all tokens, durably."""
-    os.makedirs(layout.private, mode=0o700, exist_ok=True)
-    data = json.dumps([asdict(token) for token in tokens], indent=1).encode()
-    from pathlib import Path
-
-    atomic.write(Path(path(layout)), data, mode=0o600)
+    secrets.write(path(layout), json.dumps([asdict(token) for token in tokens], indent=1).encode())
 
 
 def hash_of(secret: str) -> str:

@@ -15,7 +15,6 @@ from routinectl.files import watch
 from routinectl.operations import runs
 from routinectl.operations.session import Session
 
-TEXT_KEYS = ("text", "message", "MESSAGE", "body")  # where the JSON of a message may have its text
 Pair = tuple[str, Mapping[str, Any]]
 
 
@@ -55,13 +54,3 @@ class Emitter:
         """Take in what has become of runs; for a stream that no serve stands behind."""
         if not self.session.serve_lives:
             runs.attend(self.session, timedelta())
-
-
-def text_in(data: Mapping[str, Any], key: str = "") -> str:
-    """Return the text in the JSON of a message: at a key (`params.message`), or at the first of the usual ones."""
-    if key:
-        value: Any = data
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value if isinstance(value, str) else ""
-    return next((data[name] for name in TEXT_KEYS if isinstance(data.get(name), str)), "")

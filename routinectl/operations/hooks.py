@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from secrets import token_hex, token_urlsafe
 from typing import Any
 
 from routinectl.core import signature
 from routinectl.core.event import Event
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import Routine
+from routinectl.core.verdict import words
 from routinectl.engine.dispatch import request_id, requested
 from routinectl.errors import DeniedError, NotFoundError, RoutinectlError, UsageError
-from routinectl.files import atomic, deliveries, watch
+from routinectl.files import deliveries, secrets, watch
 from routinectl.files.layout import DEFAULT_LISTEN
 from routinectl.operations.session import Session
 
@@ -84,11 +85,7 @@ def secret_of(session: Session, routine: Routine, trigger: Webhook) -> bytes:
     if trigger.secret[0] == "env":
         found = os.environ.get(trigger.secret[1], "").encode()
     else:
-        try:
-            with open(_secret_path(session, routine.id, trigger), "rb") as file:
-                found = file.read().strip()
-        except OSError:
-            found = b""
+        found = secrets.read(_secret_path(session, routine.id, trigger))
     if not found:
         raise DeniedError(f"the webhook of {routine.id} has no secret yet", hint)
     return found
@@ -137,11 +134,8 @@ def rotate(session: Session, name: str) -> tuple[str, str]:
     routine, trigger = _of(session, name)
     if trigger.secret[0] == "env":
         raise UsageError(f"the secret of {routine.id} comes from the environment, as {trigger.secret[1]}", "change it where it is set")
-    path, made = _secret_path(session, routine.id, trigger), secrets.token_urlsafe(32)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    from pathlib import Path
-
-    atomic.write(Path(path), f"{made}\n".encode(), mode=0o600)
+    path, made = _secret_path(session, routine.id, trigger), token_urlsafe(32)
+    secrets.write(path, f"{made}\n".encode())
     return made, os.path.relpath(path, session.layout.root)
 
 
@@ -169,7 +163,7 @@ def deliver(session: Session, name: str, delivery: Delivery) -> Taken:
     key = signature.key(trigger.signature, secret, delivery.headers, delivery.body)
     if key and key in deliveries.known(session.layout, routine.id, secret):
         return Taken(routine.id, "", again=True)
-    taken = _ask(session, routine.id, trigger, delivery, key or secrets.token_hex(16))
+    taken = _ask(session, routine.id, trigger, delivery, key or token_hex(16))
     if key:
         # After the record: a crash between the two is asked again, and the routine has heard of it already.
         deliveries.remember(session.layout, routine.id, secret, key)
@@ -198,8 +192,6 @@ def ask(session: Session, name: str, data: Mapping[str, Any]) -> Taken:
     watch.poke(session.layout)
     refused = answer[0]
     if refused is not None:
-        from routinectl.core.verdict import words
-
         raise RefusedError(f"{name} does not run: {words('skipped', refused.reason)}", refused.reason, str(data["request"]))
     return Taken(name, str(data["request"]))
 

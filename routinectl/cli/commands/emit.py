@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from routinectl.cli import context, output
+from routinectl.core import letter
 from routinectl.core.verdict import words
 from routinectl.engine.board import MOST_BYTES, Asked
 from routinectl.errors import UsageError
-from routinectl.operations.emit import Emitter, text_in
+from routinectl.operations.emit import Emitter
 from routinectl.operations.session import Session
 
 EXAMPLES = """
@@ -53,7 +54,7 @@ def command(
     data = _object(json_payload) if json_payload is not None else {}
     if message is None and json_payload is None:
         raise UsageError("what is the message?", f"routinectl emit {channel} 'the text', or - to read it from stdin")
-    said = sys.stdin.read(MOST_BYTES + 1).rstrip("\n") if message == "-" else message if message is not None else text_in(data, text)
+    said = sys.stdin.read(MOST_BYTES + 1).rstrip("\n") if message == "-" else message if message is not None else letter.text_in(data, text)
     with Session(context.layout()) as session:
         emitter = Emitter(session, channel)
         if dry_run:
@@ -62,7 +63,7 @@ def command(
             return
         (answers,) = emitter.emit([(said, data)])
         if as_json:
-            output.data("emitted", [_plain(asked) for asked in answers])
+            output.data("emitted", [asked.to_plain() for asked in answers])
             return
         for asked in answers:
             output.say(_line(asked))
@@ -80,11 +81,6 @@ def _object(text: str) -> dict[str, Any]:
     return data
 
 
-def _plain(asked: Asked) -> dict[str, Any]:
-    refused = asked.refused.reason if asked.refused is not None else None
-    return {"routine": asked.routine, "run": asked.request, "status": "refused" if refused else "accepted", "reason": refused}
-
-
 def _line(asked: Asked) -> str:
     if asked.refused is None:
         return f"{asked.routine}  asked for {asked.request}"
@@ -96,24 +92,12 @@ def _stream(emitter: Emitter, key: str, *, as_json: bool) -> None:
         if not lines:
             emitter.idle()
             continue
-        messages = [_message(line, key) for line in lines]
+        messages = [letter.read(line.decode(errors="replace"), key) for line in lines]
         for (said, _), answers in zip(messages, emitter.emit(messages), strict=True):
             if answers and as_json:
-                output.write(json.dumps({"text": said, "asked": [_plain(asked) for asked in answers]}, ensure_ascii=False))
+                output.write(json.dumps({"text": said, "asked": [asked.to_plain() for asked in answers]}, ensure_ascii=False))
             for asked in answers if not as_json else ():
                 output.say(_line(asked))
-
-
-def _message(line: bytes, key: str) -> tuple[str, dict[str, Any]]:
-    """Return a line as a message: an object of JSON has its text at a key, everything else is text."""
-    if line.startswith(b"{"):
-        try:
-            data = json.loads(line)
-        except ValueError:
-            data = None
-        if isinstance(data, dict):
-            return text_in(data, key), data
-    return line.decode(errors="replace"), {}
 
 
 def _batches() -> Iterator[list[bytes]]:
