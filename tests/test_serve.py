@@ -223,6 +223,17 @@ def test_capacity_queues_and_never_drops(workspace):
     assert claims[2]["seq"] > ends[1]
 
 
+def test_runs_of_the_same_second_are_never_taken_for_each_other(workspace):
+    # Hashes of these names begin alike: a run's id has to say more of its routine than that.
+    at = (datetime.now(UTC) + timedelta(seconds=2)).isoformat(timespec="seconds")
+    for name in ("r064", "r881"):
+        workspace.define(name, f'triggers: [{{at: "{at}"}}]\naction: {{command: [sleep, "0.5"]}}\n')
+    with workspace.serving():
+        ended = until(lambda: (found := workspace.events("run.ended")) and len(found) == 2 and found)
+    assert {event["subject"] for event in ended} == {"r064", "r881"}
+    assert len({event["data"]["run"] for event in ended}) == 2
+
+
 def test_a_disabled_machine_fires_nothing_and_says_so(workspace):
     workspace.define("tick", ECHO.format(every="1s"))
     with workspace.serving(env={"ROUTINECTL_ENABLED": "false"}) as serving:

@@ -14,6 +14,7 @@ from routinectl.core.units import to_iso
 from routinectl.core.wish import Abandon, Ask, Breach, Expire, Hold, Pause, Recover, Resume, Skip, Start, Stop, Wish
 
 BY_ITSELF = "routinectl"
+_DIGITS = 12  # of a hash in a run's id: two of ten thousand names are alike once in five million workspaces
 
 
 def event_of(wish: Wish, now: datetime) -> Event:
@@ -94,10 +95,18 @@ def run_id(start: Start) -> str:
         return start.retry.id
     if start.request is not None:
         return start.request.id
+    assert start.slot is not None
+    return named(start.slot, start.id)
+
+
+def named(instant: datetime, key: str, kind: str = "") -> str:
+    """Return the id of the run that `key` asks for at an instant: the same two give the same id.
+
+    Runs of all routines are told apart by their ids alone, so the digits must be enough for thousands in one second.
+    """
     import hashlib
 
-    assert start.slot is not None
-    return f"{start.slot:%Y%m%dT%H%M%SZ}-{hashlib.sha256(start.id.encode()).hexdigest()[:4]}"
+    return f"{instant:%Y%m%dT%H%M%SZ}-{kind}{hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]}"
 
 
 def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts: dict[str, Any], now: datetime) -> Event:

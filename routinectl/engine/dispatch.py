@@ -8,12 +8,11 @@ asked can be told at once. What is not refused waits for serve (or the command t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from routinectl.core import gates
+from routinectl.core import gates, record
 from routinectl.core.event import Event
 from routinectl.core.gates import Asking, Refusal
 from routinectl.core.standing import APART, happening_of, request_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def request_id(at: datetime, key: str) -> str:
     """Return the id of the request that one happening makes for one routine: the same happening gives the same id."""
-    return f"{at:%Y%m%dT%H%M%SZ}-t{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return record.named(at, key, "t")
 
 
 def requested(engine: Engine, name: str, data: Mapping[str, Any], now: datetime) -> tuple[list[Event], Refusal | None]:

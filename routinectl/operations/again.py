@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from routinectl.core import record
 from routinectl.core.units import to_iso
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import run_logs
@@ -20,7 +20,7 @@ MOST = 1000
 
 def backfill_id(routine_id: str, slot: datetime) -> str:
     """Return the id of the run that makes up for a slot: made from the slot, so that no slot is made up for twice."""
-    return f"{slot:%Y%m%dT%H%M%SZ}-b{hashlib.sha256(routine_id.encode()).hexdigest()[:6]}"
+    return record.named(slot, routine_id, "b")
 
 
 def missing(session: Session, name: str, start: datetime, end: datetime) -> list[datetime]:

@@ -43,7 +43,7 @@ def request(
     Raises DefinitionError when the routine has never been good.
     """
     require_good(session, routine_id)
-    run_id = f"{session.now:%Y%m%dT%H%M%SZ}-r{binascii.hexlify(os.urandom(3)).decode()}"
+    run_id = f"{session.now:%Y%m%dT%H%M%SZ}-r{binascii.hexlify(os.urandom(6)).decode()}"
     data: dict[str, Any] = {"at": to_iso(session.now), "request": run_id, "by": by}
     if force:
         data["force"] = True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 routinectl cancel backup
-routinectl cancel backup 20261121T020000Z-1a2b --wait
+routinectl cancel backup 20261121T020000Z-1a2b77c0e4d1 --wait
 """
 
 

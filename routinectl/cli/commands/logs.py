@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 routinectl logs backup
 routinectl logs backup -f
-routinectl logs backup 20261121T020000Z-1a2b
+routinectl logs backup 20261121T020000Z-1a2b77c0e4d1
 routinectl logs backup --list
 """
 

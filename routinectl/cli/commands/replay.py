@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import typer
 
 EXAMPLES = """
-routinectl replay 20261121T020000Z-9c1b
+routinectl replay 20261121T020000Z-9c1b5f20d6aa
 routinectl replay 20261121T02 --at-commit
 """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 routinectl why backup
 routinectl why backup --at 2026-11-21T02:00
-routinectl why backup --run 20261121T020000Z-9c1b
+routinectl why backup --run 20261121T020000Z-9c1b5f20d6aa
 """
 
 
