@@ -49,6 +49,8 @@ COMMANDS = (
     Command("approve", "Approve what a routine would run, as it is now.", RUN, True),
     Command("deny", "Deny what a routine asks for.", RUN, True),
     Command("webhook", "Show where a routine's webhook is; rotate its secret.", RUN, True),
+    Command("notify", "Show who is told of what; try a target.", RUN),
+    Command("heartbeat", "Ping a service that misses us when we are gone.", RUN),
     Command("service", "Install serve as a systemd service.", RUN),
     Command("list", "List the routines.", LOOK),
     Command("show", "Show everything about a routine.", LOOK, True),

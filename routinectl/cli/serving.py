@@ -20,6 +20,7 @@ from routinectl.engine.engine import Listener
 from routinectl.engine.loop import Options, Serve
 from routinectl.errors import DefinitionError, UsageError
 from routinectl.files.layout import Layout
+from routinectl.operations import notices
 from routinectl.operations.serve import MetricsFile, open_serve
 from routinectl.process.supervisor import Companion
 
@@ -44,29 +45,35 @@ def serve(
     level = _choice("ROUTINECTL_LOG_LEVEL", log_level, _LEVELS, "info")
     log = Log(form == "json", _LEVELS.index(level))
     companions: list[Companion | MetricsFile] = []
+    stays = not (once or until_idle)
+    teller = Companion("routinectl.operations.notices", [str(layout.root)], log.talk)
 
     def rest() -> None:
         log.speaker.flush()
+        if stays and running.engine.settings.notify.targets:
+            teller.keep(clock.awake())
         for companion in companions:
             companion.keep(clock.awake())
 
     options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=rest)
     running = open_serve(layout, options, standby=standby)
-    address = http or ("" if once or until_idle else running.engine.settings.http_listen)
+    address = http or (running.engine.settings.http_listen if stays else "")
     if address:
         require(("starlette", "uvicorn"), "HTTP")
         companions.append(Companion("routinectl.api.server", [str(layout.root), address], log.talk))
     log.zone = running.engine.settings.timezone
-    running.engine.listeners += [log.events, *([listener] if listener else [])]
+    running.engine.listeners += [log.events, lambda events: teller.poke(), *([listener] if listener else [])]
     if metrics_file:
         require(("prometheus_client",), "metrics")
         companions.append(MetricsFile(Path(metrics_file).absolute(), running, log.talk))
     try:
         running.run()
     finally:
-        for companion in companions:
+        for companion in (teller, *companions):
             if isinstance(companion, Companion):
                 companion.stop()
+    if not stays and running.engine.settings.notify.targets:
+        notices.flush(layout)
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")
     log.speaker.flush(patience=_LAST_WORDS)

@@ -30,7 +30,6 @@ def _always(value: Any) -> bool:
 
 
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("notify",): _always,
     ("action", "prompt"): _always,
     ("action", "agent"): _always,
     ("action", "output"): _always,
@@ -82,7 +81,8 @@ def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
     yield from _not_in_force(doc)
     yield from _durations(doc)
     yield from _concurrency(doc)
-    yield from _quiet_hours(doc)
+    yield from _quiet_hours(doc, ())
+    yield from _notify(doc)
     yield from _policies(doc, pools)
     yield from _calendar(doc)
     yield from _expect(doc)
@@ -204,15 +204,38 @@ def _concurrency(doc: Doc) -> Iterator[Problem]:
         yield Problem(f"concurrency.max {most} contradicts the policy {policy}", ("concurrency", "max"), hint)
 
 
-def _quiet_hours(doc: Doc) -> Iterator[Problem]:
+def _quiet_hours(doc: Doc, above: Path) -> Iterator[Problem]:
     if "quiet_hours" not in doc:
         return
+    path, hint = (*above, "quiet_hours"), 'quiet_hours: {start: "22:00", end: "07:00"}'
     try:
         quiet_hours.read(doc["quiet_hours"])
     except ScheduleError as error:
-        yield Problem(f"quiet_hours: {error.message}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+        yield Problem(f"quiet_hours: {error.message}", path, hint)
     except ValueError as error:
-        yield Problem(f"quiet_hours: {error}", ("quiet_hours",), 'quiet_hours: {start: "22:00", end: "07:00"}')
+        yield Problem(f"quiet_hours: {error}", path, hint)
+
+
+def _notify(doc: Doc) -> Iterator[Problem]:
+    written = doc.get("notify", {})
+    blocks = [((), written)] if isinstance(written, dict) else [((index,), item) for index, item in enumerate(written)]
+    for index, block in blocks:
+        path: Path = ("notify", *index)
+        yield from _quiet_hours(block, path)
+        quiet = block.get("quiet_hours", {})
+        if "timezone" in quiet:
+            try:
+                zones.load(quiet["timezone"])
+            except ScheduleError as error:
+                yield Problem(error.message, (*path, "quiet_hours", "timezone"), error.hint)
+        urgent = quiet.get("allow_urgent")
+        if isinstance(urgent, str):
+            try:
+                re.compile(urgent)
+            except re.error as error:
+                yield Problem(
+                    f"allow_urgent is no regular expression: {error}", (*path, "quiet_hours", "allow_urgent"), "allow_urgent: true"
+                )
 
 
 def _calendar(doc: Doc) -> Iterator[Problem]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core.problem import Path
+from routinectl.core import notice
+from routinectl.core.problem import Path, did_you_mean
+from routinectl.core.reaction import Message, Webhook
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.cron import Cron
 from routinectl.core.schedule.next_time import TimeTrigger
 from routinectl.core.schedule.zone import load
+from routinectl.core.settings import Settings
 from routinectl.core.units import duration_words, format_duration, to_epoch
 
 CODES = {
@@ -31,6 +34,8 @@ CODES = {
     "jitter-beyond-interval": "the jitter is longer than the time between two slots",
     "catch-up-replace": "a catch-up runs slots one after another, and concurrency replace stops the one before",
     "retry-overlaps": "the retries last longer than the time between two slots",
+    "no-cooldown": "whoever sends messages or calls the webhook decides how often it runs",
+    "unknown-target": "a notice would go to a target that routinectl.yaml does not have",
     "sla-too-tight": "successes are promised more often than it fires",
 }
 _SAMPLE = 60  # slots that are looked at for what contradicts the schedule
@@ -52,8 +57,8 @@ class Finding:
     hint: str = ""
 
 
-def findings(routine: Routine, doc: Mapping[str, Any], min_interval: int, now: datetime) -> Iterator[Finding]:
-    """Yield what is suspicious about one routine."""
+def findings(routine: Routine, doc: Mapping[str, Any], settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Yield what is suspicious about one routine of a workspace with these settings."""
     name = routine.id
     if "timeout" not in doc:
         yield Finding(name, "no-timeout", "no timeout is set, so a run may take 1h", (), "timeout: 10m")
@@ -68,8 +73,28 @@ def findings(routine: Routine, doc: Mapping[str, Any], min_interval: int, now: d
     for index, trigger in enumerate(routine.schedule.triggers):
         if isinstance(trigger.rule, Cron):
             yield from _cron(name, trigger, trigger.rule, ("triggers", index), to_epoch(now))
-    yield from _dense(routine, min_interval, now)
+    yield from _dense(routine, settings.min_interval, now)
+    yield from _unbounded(routine, settings)
+    yield from _targets(name, doc, settings)
     yield from _contradictions(routine, now)
+
+
+def _unbounded(routine: Routine, settings: Settings) -> Iterator[Finding]:
+    if routine.cooldown or settings.max_fires_per_hour is not None:
+        return
+    for item in routine.reactions:
+        if isinstance(item, (Message, Webhook)):
+            yield Finding(routine.id, "no-cooldown", f"{item.words}: {CODES['no-cooldown']}", ("triggers",), "cooldown: 1m")
+            return
+
+
+def _targets(name: str, doc: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
+    known = settings.notify.targets
+    for block in notice.blocks(doc) if "notify" in doc else ():
+        for target in block.to:
+            if target not in known:
+                hint = did_you_mean(target, known) or f"notify: {{targets: {{{target}: ...}}}}    # in routinectl.yaml"
+                yield Finding(name, "unknown-target", f"there is no target '{target}' in routinectl.yaml", ("notify",), hint)
 
 
 def across(routines: Iterable[Routine]) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ from routinectl.core.schedule import zone
 from routinectl.core.units import parse_duration, parse_size
 from routinectl.errors import ScheduleError
 
-NOT_IN_FORCE = ("notify", "models")
+NOT_IN_FORCE = ("models",)
+SENDERS = ("apprise", "command", "desktop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,35 @@ class Maintenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where notices go: by which sender, and a reference (("env" or "file", name)), a command's words, or nothing (desktop).
+
+    `timeout` are the seconds after which a delivery is given up.
+    """
+
+    sender: str
+    value: tuple[str, ...] = ()
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """How often an incident that goes on is told again: after so many more, or so long."""
+
+    failures: int = 10
+    after: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Where notices go, how often an open incident is told again, and the reference of the URL that a heartbeat pings."""
+
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    remind: Remind = Remind()
+    heartbeat: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. `defaults` are raw, and merged into each definition before it is read."""
 
@@ -51,6 +81,7 @@ class Settings:
     maintenance: Maintenance = Maintenance()
     http_listen: str = ""
     http_hosts: tuple[str, ...] = ()
+    notify: Notify = Notify()
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
@@ -77,6 +108,7 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         bool(doc.get("git", {}).get("commit", False)), limits.get("max_fires_per_hour"), limits.get("pools", {}),
         doc.get("trust", "local"), _maintenance(doc.get("maintenance", {}), problems),
         doc.get("http", {}).get("listen", ""), tuple(doc.get("http", {}).get("hosts", ())),
+        _notify(doc.get("notify", {}), problems),
     )  # fmt: skip
     return settings, problems
 
@@ -88,6 +120,31 @@ def _maintenance(doc: Mapping[str, Any], problems: list[Problem]) -> Maintenance
     except ValueError as error:
         problems.append(Problem(str(error), ("maintenance", "memory"), "memory: 10MiB"))
     return Maintenance(doc.get("retention", "daily"), doc.get("audit", "daily"), memory)
+
+
+def _notify(doc: Mapping[str, Any], problems: list[Problem]) -> Notify:
+    written = doc.get("remind", {})
+    targets = {name: _target(name, item, problems) for name, item in doc.get("targets", {}).items()}
+    after = timedelta(seconds=_seconds(written, "after", 86400, ("notify", "remind"), problems))
+    return Notify(targets, Remind(int(written.get("failures", 10)), after), _reference(doc.get("heartbeat", {})))
+
+
+def _target(name: str, item: Mapping[str, Any], problems: list[Problem]) -> Target:
+    path = ("notify", "targets", name)
+    senders = [sender for sender in SENDERS if sender in item]
+    timeout = _seconds(item, "timeout", 30, path, problems)
+    if len(senders) != 1:
+        what = " and ".join(senders) or "nothing"
+        problems.append(Problem(f"a target is one of {', '.join(SENDERS)}; {name} is {what}", path, f"{name}: {{command: [./tell.sh]}}"))
+        return Target("")
+    value = item[senders[0]]
+    if senders[0] == "apprise":
+        return Target("apprise", _reference(value), timeout)
+    return Target(senders[0], tuple(value) if isinstance(value, list) else (), timeout)
+
+
+def _reference(item: Mapping[str, str]) -> tuple[str, ...]:
+    return next(iter(item.items()), ())
 
 
 def _not_yet(*path: str) -> Problem:

@@ -82,7 +82,7 @@ def findings(targets: list[str], layout: Layout | None) -> tuple[list[Finding], 
         if item.definition is not None:
             routine = build(item.definition.id, item.definition.doc, now)
             routines.append(routine)
-            found += lint.findings(routine, item.definition.doc, settings.min_interval, now)
+            found += lint.findings(routine, item.definition.doc, settings, now)
     return found + list(lint.across(routines)), [item for item in checked if item.definition is None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import shutil
@@ -18,6 +19,7 @@ from routinectl.core.standing import run_of
 from routinectl.core.units import from_iso, to_iso
 from routinectl.files import atomic, lock, run_logs
 from routinectl.files.layout import Layout
+from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
 from routinectl.process import proc
 
@@ -91,6 +93,22 @@ def _machine() -> Iterator[Check]:
     )
 
 
+def _notices(session: Session) -> Iterator[Check]:
+    targets = session.settings.notify.targets
+    if not targets:
+        return
+    senders = {target.sender for target in targets.values()}
+    if "apprise" in senders:
+        found = importlib.util.find_spec("apprise") is not None
+        yield Check("apprise", found, "apprise is there" if found else "apprise is not installed", "pip install 'routinectl[notify]'")
+    if "desktop" in senders:
+        found = shutil.which("notify-send") is not None
+        yield Check("desktop", found, "notify-send is there" if found else "notify-send is not installed", "apt-get install libnotify-bin")
+    empty = [name for name, target in targets.items() if target.sender == "apprise" and not dereference(session.layout, target.value)]
+    text = f"{len(targets)} targets of notices" + (f", and {empty[0]} has no URL here" if empty else "")
+    yield Check("targets", not empty, text, "routinectl notify list")
+
+
 def _clock(session: Session) -> Iterator[Check]:
     kept = clock.synchronised()
     yield Check(
@@ -117,6 +135,7 @@ def _workspace(session: Session) -> Iterator[Check]:
         yield Check(
             "secrets", well, "only you may read secrets/" if well else f"others may read secrets/{open_files[0]}", f"chmod -R go= {secrets}"
         )
+    yield from _notices(session)
     damage = session.world.journal.damage
     yield Check(
         "journal",

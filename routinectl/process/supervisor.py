@@ -96,6 +96,14 @@ class Companion:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", self._module, *self._words], stdin=subprocess.PIPE, stdout=sys.stderr.fileno(),
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+                assert self._process.stdin is not None
+                os.set_blocking(self._process.stdin.fileno(), False)
+
+    def poke(self) -> None:
+        """Tell it that there is news; where it has not taken the last one in, this one says nothing more."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._process.stdin.fileno(), b"!")
 
     def stop(self) -> None:
         """End it, and wait for that."""

@@ -1,0 +1,29 @@
+"""A program that is given something to read and has so long to do its work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_MOST_SAID = 1000  # characters that are kept of what it said
+
+
+def run(words: Sequence[str], given: bytes, seconds: float, *, folder: Path, env: Mapping[str, str]) -> str:
+    """Run a program; return what is against its success: nothing, or what it said. At the deadline its group is killed."""
+    try:
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **env},
+            start_new_session=True)  # fmt: skip
+    except OSError as error:
+        return f"{words[0]} cannot be run: {error.strerror}"
+    with process:
+        try:
+            said, _ = process.communicate(given, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"it took longer than {seconds:.0f} s"
+    text = said.decode(errors="replace").strip()[-_MOST_SAID:]
+    return "" if process.returncode == 0 else text or f"exit code {process.returncode}"
