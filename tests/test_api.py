@@ -307,7 +307,7 @@ def test_no_good_token_nothing_happens(site, bad):
     headers = {} if bad is None else {"Authorization": bad}
     with httpx.Client(base_url=site.url, headers=headers, timeout=30) as client:
         for method, path in LEAST:
-            answer = client.request(method, path.format(id=name, run="r"), json={} if method in ("POST", "PATCH") else None)
+            answer = client.request(method, path.format(id=name, run="r", proposal="p"), json={} if method in ("POST", "PATCH") else None)
             problem(answer, 401)
             assert answer.headers["www-authenticate"].startswith("Bearer")
         problem(client.get("/routines/events"), 401)
@@ -321,7 +321,7 @@ def test_a_role_may_do_what_it_may(site, method, path):
     name = site.new()
     ranks = ["viewer", "agent", "user", "admin"]
     for role in ranks[: ranks.index(LEAST[method, path])]:
-        answer = site.client(role).request(method, path.format(id=name), json={} if method != "DELETE" else None)
+        answer = site.client(role).request(method, path.format(id=name, run="r", proposal="p"), json={} if method != "DELETE" else None)
         assert "may not do that" in problem(answer, 403)["detail"]
 
 
@@ -364,6 +364,23 @@ def test_what_an_agent_makes_is_a_draft_that_it_cannot_approve(site):
     assert site.client().post("/routines/made-by-a-bot/approve").status_code == 200
     assert site.client().get("/routines/made-by-a-bot").json()["status"] == "active"
     assert agent.patch("/routines/made-by-a-bot", json={"timeout": "5m"}).json()["status"] == "draft"
+
+
+def test_what_an_agent_proposes_is_done_once_by_a_user(site):
+    agent, user, name = site.client("agent"), site.client("user"), site.new()
+    asked = agent.post(f"/routines/{name}/proposals", json={"what": "run_now", "reason": "late data", "payload": {"day": 1}})
+    number = asked.json()["proposal"]
+
+    assert (asked.status_code, asked.json()["by"]) == (201, "alice")
+    problem(agent.post(f"/routines/{name}/proposals", json={"what": "format the disk"}), 400)
+    problem(agent.post(f"/proposals/{number}/apply"), 403)
+    problem(site.client("user", "bob").post(f"/proposals/{number}/apply"), 404)
+    assert [item["proposal"] for item in user.get("/proposals").json()["items"]] == [number]
+    assert user.post(f"/proposals/{number}/apply").json()["run"]
+    problem(user.post(f"/proposals/{number}/apply"), 404)
+    other = agent.post(f"/routines/{name}/proposals", json={"what": "delete"}).json()["proposal"]
+    assert user.post(f"/proposals/{other}/reject", json={"note": "no"}).json()["rejected"]
+    assert user.get("/proposals").json() == {"items": []}
 
 
 def test_a_person_makes_tokens_and_a_run_does_not(site, command_line):

@@ -114,3 +114,27 @@ def test_links_of_the_documents_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def told_commands() -> dict[str, list[str]]:
+    """Return the command lines of routinectl that each document tells of: in code, and in the lists of llms.txt."""
+    found = {}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text()
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        lines = [line for block in blocks for line in block.splitlines() if line.startswith("routinectl ")]
+        found[page.name] = [*lines, *re.findall(r"(?<!`)`(routinectl [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
+    items = re.findall(r"^- (routinectl .*)", (ROOT / "docs/llms.txt").read_text(), re.MULTILINE)
+    found["llms.txt"] = [part for line in items for part in re.split(r"(?<=[^;]); (?=routinectl)", line)]
+    return {page: lines for page, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("page", sorted(told_commands()))
+def test_commands_that_the_documents_tell_of_exist_with_their_options(page):
+    for line in told_commands()[page]:
+        words = re.sub(r"^routinectl (-w \S+ )?", "", line).partition(" -- ")[0].partition(" #")[0].split()
+        assert words[0] in {item.name for item in COMMANDS}, line
+        command = command_of(words[0])
+        known = {option for inner in [command, *getattr(command, "commands", {}).values()] for item in inner.params for option in item.opts}
+        for option in [word.partition("=")[0].strip("[]().:,;") for word in words[1:] if word.startswith(("--", "[--"))]:
+            assert option in known | {"--help"}, f"{line}: {option}"

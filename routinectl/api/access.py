@@ -12,44 +12,21 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from routinectl.api.answer import HttpError
-from routinectl.core.standing import Standing
 from routinectl.files.layout import Layout
-from routinectl.operations import tokens
-from routinectl.operations.session import Session
+from routinectl.operations import access, tokens
+from routinectl.operations.access import EVERYBODY
 
 RANK = {"viewer": 0, "agent": 1, "user": 2, "admin": 3}
-EVERYBODY = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: the role, and whose routines he sees. An admin sees all, and so does a viewer for `*`."""
-
-    role: str
-    owner: str
-
-    def sees(self, session: Session, standing: Standing) -> bool:
-        """Say whether this routine is there for him at all."""
-        return self.sees_all or owner_of(session, standing) == self.owner
-
-    def sees_of(self, owner: str) -> bool:
-        """Say whether this owner's routines are there for him."""
-        return self.sees_all or owner == self.owner
-
-    @property
-    def sees_all(self) -> bool:
-        """Whether everybody's routines are there for him."""
-        return self.role == "admin" or (self.role == "viewer" and self.owner == EVERYBODY)
+class Caller(access.Caller):
+    """Who asks over HTTP."""
 
     def require(self, least: str) -> None:
         """Raise HttpError unless his role is at least this one."""
         if RANK[self.role] < RANK[least]:
             raise HttpError(403, f"a token of role {self.role} may not do that; {least} may", "routinectl token create --role " + least)
-
-
-def owner_of(session: Session, standing: Standing) -> str:
-    """Return whose routine it is: as its definition says, else the workspace's owner."""
-    return str((standing.doc or {}).get("owner", session.settings.owner))
 
 
 def caller_of(layout: Layout, headers: Mapping[str, str], *, local: bool, now: datetime) -> Caller:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from routinectl.api.access import EVERYBODY, Caller, owner_of
+from routinectl.api.access import Caller
 from routinectl.api.answer import Answer, HttpError
-from routinectl.core import document, projection
+from routinectl.core import projection
 from routinectl.core.units import from_iso, parse_duration, to_iso
 from routinectl.engine.dispatch import request_id
 from routinectl.errors import NotFoundError, UsageError
-from routinectl.files import definitions, editing
-from routinectl.operations import approvals, hooks, lifecycle, look, preview, runs, templates, write
+from routinectl.files import definitions
+from routinectl.operations import approvals, hooks, lifecycle, look, preview, proposals, runs, templates, write
+from routinectl.operations.access import EVERYBODY, owner_of
 from routinectl.operations.history import history, lines
 from routinectl.operations.session import Session
 
@@ -155,33 +156,12 @@ def patch(session: Session, call: Call) -> Answer:
     """Change a definition by a JSON merge patch (RFC 7396); the rest of its file stays as it is."""
     name = call.id_in(session)
     _match(session, name, call)
-    current = _written(session, name)
     if "id" in call.body:
         raise UsageError("an id is not changed: the routine would be another one", "POST /routines")
     if "owner" in call.body and call.caller.role != "admin" and call.body["owner"] != call.caller.owner:
         raise HttpError(403, "only an admin gives a routine away")
-    changes = _changes(current, call.body, ())
-    if changes:
-        write.edit(session, name, changes)
+    write.merge(session, name, call.body)
     return _shown(session, name)
-
-
-def _written(session: Session, name: str) -> Data:
-    found = document.read(definitions.read_bytes(session.layout, name), f"routines/{name}/ROUTINE.yaml")
-    return found if isinstance(found, dict) else {}
-
-
-def _changes(current: Mapping[str, Any], wanted: Mapping[str, Any], above: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:
-    changes: dict[tuple[str | int, ...], Any] = {}
-    for key, value in wanted.items():
-        before = current.get(key)
-        if value is None:
-            changes |= {(*above, key): editing.REMOVE} if key in current else {}
-        elif isinstance(value, dict) and isinstance(before, dict):
-            changes |= _changes(before, value, (*above, key))
-        elif value != before or type(value) is not type(before):
-            changes[*above, key] = value
-    return changes
 
 
 def _match(session: Session, name: str, call: Call) -> None:
@@ -334,6 +314,38 @@ def get_approvals(session: Session, call: Call) -> Answer:
     return Answer({"items": approvals.waiting(session, seen)})
 
 
+def propose(session: Session, call: Call) -> Answer:
+    """Record what an agent would like a person to do."""
+    name, payload = call.id_in(session), _payload(call).get("payload")
+    item = proposals.propose(session, name, _text(call.body, "what"), by=by(call), reason=_text(call.body, "reason"), payload=payload)
+    return Answer(item, 201)
+
+
+def get_proposals(session: Session, call: Call) -> Answer:
+    """Return the open proposals."""
+    seen = [name for name in session.alive() if call.caller.sees(session, session.standing(name))]
+    return Answer({"items": proposals.waiting(session, seen)})
+
+
+def _proposal(session: Session, call: Call) -> Data:
+    item = proposals.find(session, call.parts["proposal"])
+    if not call.caller.sees(session, session.standing(item["routine"])) or item["proposal"] != call.parts["proposal"]:
+        raise NotFoundError(f"there is no open proposal '{call.parts['proposal']}'", "GET /proposals")
+    return item
+
+
+def apply_proposal(session: Session, call: Call) -> Answer:
+    """Do what was proposed, once."""
+    return Answer(proposals.apply(session, _proposal(session, call), by=by(call)))
+
+
+def reject_proposal(session: Session, call: Call) -> Answer:
+    """Say no to a proposal."""
+    item = _proposal(session, call)
+    proposals.reject(session, item, by=by(call), note=_text(call.body, "note"))
+    return Answer({"proposal": item["proposal"], "routine": item["routine"], "rejected": True})
+
+
 def get_templates(session: Session, call: Call) -> Answer:
     """Return the presets."""
     return Answer({"items": templates.rows(session.layout)})
@@ -381,6 +393,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "schedule": {"description": "Any text that `add` takes, or a trigger."}, "timezone": {"type": "string"},
             "after": {"type": "string"}, "count": {"type": "integer"}}}, errors=(400, 422)),
     Endpoint("GET", "/approvals", get_approvals, "viewer", "List what waits for a person."),
+    Endpoint("POST", "/routines/{id}/proposals", propose, "agent", "Propose to resume, delete or run it.", 201, body={
+        "type": "object", "required": ["what"], "properties": {
+            "what": {"enum": list(proposals.KINDS)}, "reason": {"type": "string"}, "payload": _PAYLOAD}}, errors=(400, 404)),
+    Endpoint("GET", "/proposals", get_proposals, "viewer", "List what agents propose."),
+    Endpoint("POST", "/proposals/{proposal}/apply", apply_proposal, "user", "Do what was proposed.", errors=(400, 404, 409, 422)),
+    Endpoint("POST", "/proposals/{proposal}/reject", reject_proposal, "user", "Refuse it.",
+             body={"type": "object", "properties": {"note": {"type": "string"}}}, errors=(400, 404)),
     Endpoint("GET", "/templates", get_templates, "viewer", "List the presets."),
     Endpoint("GET", "/status", get_status, "viewer", "Show the state of the workspace."),
 )  # fmt: skip

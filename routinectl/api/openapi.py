@@ -12,7 +12,13 @@ from routinectl.files import schemas
 from routinectl.version import VERSION
 
 Data = dict[str, Any]
-_PARTS = {"id": "A routine's id.", "run": "A run's id.", "name": "A webhook's path, or the routine's id.", "channel": "A channel."}
+_PARTS = {
+    "proposal": "An open proposal, by its id.",
+    "id": "A routine's id.",
+    "run": "A run's id.",
+    "name": "A webhook's path, or the routine's id.",
+    "channel": "A channel.",
+}
 _ALWAYS = (400, 401, 403, 503)
 
 

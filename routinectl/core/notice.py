@@ -235,6 +235,9 @@ def _single(story: _Story) -> Iterator[Notice]:
     elif kind == "routine.paused" and data.get("by") == BY_ITSELF:
         hint = f"routinectl resume {name}"
         yield story.notice(("held", "failed"), f"{name} is paused: {data.get('reason', '')}", hint=hint)
+    elif kind == "proposal.created":
+        hint = f"routinectl proposals apply {data['proposal']}"
+        yield story.notice(("approval",), f"{name}: {data['by']} asks for {data['what'].replace('_', '-')}", hint=hint)
     elif kind in ("approval.requested", "routine.drafted"):
         yield story.notice(("approval",), f"{name} waits for approval", hint=f"routinectl approve {name}")
 

@@ -59,7 +59,7 @@ def _enum(schema: Schema) -> Accepts:
 
 def _const(schema: Schema) -> Accepts:
     wanted = schema["const"]
-    return lambda value: value == wanted and type(value) is type(wanted)  # 1 is not true
+    return lambda value: value == wanted and isinstance(value, bool) is isinstance(wanted, bool)  # 1 is not true, and is 1.0
 
 
 def _any_of(schema: Schema) -> Accepts:

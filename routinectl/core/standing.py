@@ -124,6 +124,7 @@ class Standing:
     watched_since: datetime | None = None  # from when on a success is expected
     overdue: dict[str, str] = field(default_factory=dict)  # broken promise -> since when
     approval: dict[str, Any] | None = None  # the last question to a person, with its `state`
+    proposals: dict[str, dict[str, Any]] = field(default_factory=dict)  # what an agent would like a person to do
     draft: dict[str, Any] | None = None  # an agent made it, and no person has activated it
     vouched: list[str] = field(default_factory=list)  # fingerprints that came through routinectl
     untrusted: bool = False
@@ -142,7 +143,7 @@ class Standing:
     def is_open(self) -> bool:
         """Whether anything waits or goes on, or needs a person."""
         asked = self.approval is not None and self.approval["state"] == "requested"
-        return bool(self.runs or self.requests or self.holds or self.draft or self.overdue or self.invalid or asked)
+        return bool(self.runs or self.requests or self.holds or self.draft or self.proposals or self.overdue or self.invalid or asked)
 
     def runs_on(self, day: str) -> int:
         """Return how many runs were started on a day of the routine's zone (known only where a budget counts them)."""
@@ -220,6 +221,7 @@ def _enabled(standing: Standing, event: Event) -> None:
 def _deleted(standing: Standing, event: Event) -> None:
     standing.deleted, standing.invalid = True, None
     standing.requests.clear()
+    standing.proposals.clear()
     standing.advance(_at(event))
 
 
@@ -429,6 +431,15 @@ def _activated(standing: Standing, event: Event) -> None:
     standing.advance(_at(event))
 
 
+def _proposed(standing: Standing, event: Event) -> None:
+    data = event.data
+    standing.proposals[data["proposal"]] = {key: value for key, value in data.items() if key != "proposal"}
+
+
+def _proposal_answered(standing: Standing, event: Event) -> None:
+    standing.proposals.pop(event.data["proposal"], None)
+
+
 def _vouched(standing: Standing, event: Event) -> None:
     standing.vouched = [*standing.vouched, event.data["fingerprint"]][-20:]
     if event.data["fingerprint"] == standing.fingerprint:
@@ -445,6 +456,7 @@ _FOLDERS = {
     "sla.breached": _breached, "sla.recovered": _recovered,
     "approval.requested": _asked, "approval.granted": _granted, "approval.denied": _refused, "approval.expired": _refused,
     "routine.drafted": _drafted, "routine.activated": _activated, "routine.vouched": _vouched,
+    "proposal.created": _proposed, "proposal.applied": _proposal_answered, "proposal.rejected": _proposal_answered,
 }  # fmt: skip
 
 _INSTANTS = (

@@ -23,6 +23,7 @@ _NOT_PLAIN = {
     "invalid",
     "paused",
     "draft",
+    "proposals",
     "approval",
     "overdue",
     "runs",
@@ -122,6 +123,7 @@ def health(session: Session) -> list[Row]:
         ("review", "slots or requests wait for review", sum(hold.reason in decision.REVIEWS for hold in holds)
          + sum(request.hold in decision.REVIEWS for standing in standings for request in standing.requests.values()), "routinectl review"),
         ("approval", "routines wait for an approval", sum(_waits(standing) for standing in standings), "routinectl approvals"),
+        ("proposals", "proposals of agents wait for a person", sum(len(standing.proposals) for standing in standings), "routinectl proposals"),
         ("backlog", "slots wait for a place", sum(hold.reason in ("capacity", "pool") for hold in holds), "limits in routinectl.yaml"),
         ("overdue", "routines are overdue", sum(bool(standing.overdue) for standing in standings), "routinectl list"),
         ("broken", "definitions are broken", sum(standing.invalid is not None and not standing.deleted for standing in standings),

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from routinectl.core import document
@@ -22,6 +22,7 @@ from routinectl.operations.session import Session
 from routinectl.process import git
 
 HEAD = "# yaml-language-server: $schema=../../.routinectl/routine.schema.json\n"
+_AGENTS_INTERVAL = 30  # seconds: what an agent may ask for at the shortest, whatever the workspace allows
 _ORDER = ("schema", "name", "description", "tags", "owner", "enabled", "timezone", "triggers", "start", "end")
 _Doc = dict[str, Any]
 
@@ -59,7 +60,7 @@ def settle_triggers(session: Session, doc: _Doc) -> tuple[_Doc, str]:
     What a phrase means must not depend on the day it is read. Raises ScheduleError.
     """
     triggers, phrases = [], []
-    reading = Reading(zone.load(doc.get("timezone", session.settings.timezone)), to_epoch(session.now), session.settings.min_interval)
+    reading = Reading(zone.load(doc.get("timezone", session.settings.timezone)), to_epoch(session.now), least_interval(session))
     for trigger in doc.get("triggers", ()):
         settled = trigger
         if isinstance(trigger, dict) and "schedule" in trigger:
@@ -69,6 +70,12 @@ def settle_triggers(session: Session, doc: _Doc) -> tuple[_Doc, str]:
             phrases.append(str(trigger["schedule"]))
         triggers.append(settled)
     return ({**doc, "triggers": triggers} if triggers else doc), "; ".join(phrases)
+
+
+def least_interval(session: Session) -> int:
+    """Return the shortest interval (seconds) that a definition of this writer may have: a person may lower it, an agent not."""
+    least = session.settings.min_interval
+    return max(least, _AGENTS_INTERVAL) if approvals.agent(session) else least
 
 
 def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = False, dry_run: bool = False) -> Written:
@@ -141,7 +148,8 @@ def commit(session: Session, routine_id: str, what: str) -> None:
 
 def _parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
     name = definitions.relative(session.layout, session.layout.definition(routine_id))
-    return definitions.parse(session.layout, data, name, routine_id, session.settings, session.now, past=past)
+    settings = replace(session.settings, min_interval=least_interval(session))
+    return definitions.parse(session.layout, data, name, routine_id, settings, session.now, past=past)
 
 
 def _built(session: Session, routine_id: str, data: bytes) -> Routine:
@@ -158,6 +166,28 @@ def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ..
     if data == raw:
         return Written(routine_id, _built(session, routine_id, raw), False, False, raw.decode())
     return store(session, routine_id, data, created=False, dry_run=dry_run)
+
+
+def merge(session: Session, routine_id: str, patch: Mapping[str, Any]) -> None:
+    """Change a definition by a JSON merge patch (RFC 7396); the rest of its file stays as it is. Raises as `edit` does."""
+    raw = definitions.read_bytes(session.layout, routine_id)
+    found = document.read(raw, definitions.relative(session.layout, session.layout.definition(routine_id)))
+    changes = _changes(found if isinstance(found, dict) else {}, patch, ())
+    if changes:
+        edit(session, routine_id, changes)
+
+
+def _changes(current: Mapping[str, Any], wanted: Mapping[str, Any], above: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:
+    changes: dict[tuple[str | int, ...], Any] = {}
+    for key, value in wanted.items():
+        before = current.get(key)
+        if value is None:
+            changes |= {(*above, key): editing.REMOVE} if key in current else {}
+        elif isinstance(value, dict) and isinstance(before, dict):
+            changes |= _changes(before, value, (*above, key))
+        elif value != before or type(value) is not type(before):
+            changes[*above, key] = value
+    return changes
 
 
 def parse_key(text: str) -> tuple[str | int, ...]:

@@ -1,0 +1,36 @@
+"""Whose routine it is, and who sees it: one answer for every face that serves more than one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from routinectl.core.standing import Standing
+from routinectl.operations.session import Session
+
+EVERYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the role, and whose routines he sees. An admin sees all, and so does a viewer for `*`."""
+
+    role: str
+    owner: str
+
+    def sees(self, session: Session, standing: Standing) -> bool:
+        """Say whether this routine is there for him at all."""
+        return self.sees_all or owner_of(session, standing) == self.owner
+
+    def sees_of(self, owner: str) -> bool:
+        """Say whether this owner's routines are there for him."""
+        return self.sees_all or owner == self.owner
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether everybody's routines are there for him."""
+        return self.role == "admin" or (self.role == "viewer" and self.owner == EVERYBODY)
+
+
+def owner_of(session: Session, standing: Standing) -> str:
+    """Return whose routine it is: as its definition says, else the workspace's owner."""
+    return str((standing.doc or {}).get("owner", session.settings.owner))
