@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from conftest import Workspace, clean_environment, stop_keepers, until
+from conftest import ROOT, Workspace, clean_environment, stop_keepers, until
 
 from routinectl.api import openapi
 from routinectl.api.endpoints import ENDPOINTS
@@ -691,6 +693,55 @@ def test_counters_survive_a_restart_and_a_file_of_them_is_for_node_exporter(work
     slots = [event["data"] for event in workspace.events("run.claimed")]
     assert found["routinectl_start_lateness_seconds_count",] == len(slots)
     assert found["routinectl_serve_starts_total",] == 3
+
+
+def test_every_metric_of_the_dashboard_is_there(site):
+    site.new()
+    text = site.client().get("/metrics").text
+    wanted = set(re.findall(r"routinectl_\w+", (ROOT / "docs/grafana/routinectl.json").read_text()))
+
+    assert len(wanted) > 12
+    known = {name for line in text.splitlines() if line.startswith("# TYPE") for name in [line.split()[2]]}
+    assert {name for name in wanted if name.removesuffix("_bucket") not in known} == set()
+
+
+def test_serve_tells_how_it_fares(workspace):
+    path = workspace.root / "metrics.prom"
+    workspace.define("tick", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: ['true']}\n")
+    for _ in range(2):
+        with workspace.serving("--metrics-file", str(path)) as serving:
+            serving.wait_for("succeeded", 1)
+    turns = json.loads((workspace.root / ".routinectl/signs.json").read_text())["turns"]
+
+    assert sum(turns[0]) > 0
+    assert turns[1] > 0
+    assert families(path.read_text())["routinectl_journal_sync_seconds_count",] > 0
+
+
+# -- a calendar
+
+
+def test_a_calendar_has_the_next_fires_of_ones_own_routines(site):
+    import icalendar
+
+    mine = site.new(triggers=[{"daily": "02:30"}], timezone="Europe/Berlin", description="To the other disk")
+    paused = site.new(triggers=[{"daily": "03:30"}])
+    site.client().post(f"/routines/{paused}/pause")
+    hers = site.new(triggers=[{"daily": "04:30"}], owner="eve")
+    token = site.client("viewer", "alice").headers["authorization"].partition(" ")[2]
+    answer = httpx.get(f"{site.url}/calendar.ics", params={"token": token, "days": "10"})
+
+    assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
+    found = icalendar.Calendar.from_ical(answer.text)
+    mine_of = [event for event in found.walk("VEVENT") if event["uid"].startswith(mine)]
+    assert 9 <= len(mine_of) <= 10
+    assert {event.decoded("dtstart").astimezone(ZoneInfo("Europe/Berlin")).strftime("%H:%M") for event in mine_of} == {"02:30"}
+    assert "To the other disk" in mine_of[0]["description"]
+    assert not [event for event in found.walk("VEVENT") if event["uid"].startswith((paused, hers))]
+    problem(httpx.get(f"{site.url}/calendar.ics"), 401)
+    problem(httpx.get(f"{site.url}/calendar.ics", params={"token": "rtn_x"}), 401)
+    problem(site.client().get("/calendar.ics?days=1000"), 400)
+    assert site.workspace.ok("export", mine, "--format", "ical").out.count("BEGIN:VEVENT") >= 29
 
 
 # -- the server

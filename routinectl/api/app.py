@@ -30,7 +30,7 @@ from routinectl.core import letter
 from routinectl.core.event import Event
 from routinectl.errors import NotFoundError, RoutinectlError, UsageError
 from routinectl.files import run_logs
-from routinectl.operations import hooks, metrics
+from routinectl.operations import feed, hooks, metrics
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
 from routinectl.operations.session import Session
@@ -60,6 +60,7 @@ class App:
             Route("/hooks/routine/{name}", self._guarded(self.hook), methods=["POST"]),
             Route("/channels/{channel}/messages", self._guarded(self.message), methods=["POST"]),
             Route("/metrics", self._guarded(self.metrics)),
+            Route("/calendar.ics", self._guarded(self.calendar)),
             Route("/healthz", self._guarded(self.health)),
             Route("/openapi.json", self._guarded(self.description)),
         ]
@@ -136,6 +137,23 @@ class App:
                 return metrics.text(session)
 
         return Response(await run_in_threadpool(collect), media_type=metrics.CONTENT_TYPE)
+
+    async def calendar(self, request: Request) -> Response:
+        """Return the next fires for a calendar; programs that show one cannot send a header, so the token may be in the address."""
+        headers = dict(request.headers)
+        if request.query_params.get("token"):
+            headers["authorization"] = f"Bearer {request.query_params['token']}"
+        caller = await run_in_threadpool(lambda: caller_of(self.hub.layout, headers, local=self.local, now=clock.now()))
+        days = request.query_params.get("days", "30")
+        if not (days.isascii() and days.isdigit()) or not 0 < int(days) <= feed.MOST_DAYS:
+            raise UsageError(f"days is '{days[:40]}'; allowed is 1 to {feed.MOST_DAYS}", "days=30")
+
+        def collect() -> bytes:
+            with self.hub.turn() as session:
+                names = [name for name in session.alive() if caller.sees(session, session.standing(name))]
+                return feed.calendar(session, names, int(days))
+
+        return Response(await run_in_threadpool(collect), media_type="text/calendar; charset=utf-8", headers={"Cache-Control": "no-store"})
 
     async def description(self, request: Request) -> Response:
         """Return the OpenAPI document."""

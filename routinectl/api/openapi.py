@@ -143,6 +143,11 @@ def _others() -> Data:
             "parameters": _path_parameters("{channel}"),
             "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}}},
             "responses": {"202": body, **_problems((*_ALWAYS, 408, 413, 415))}}},
+        "/calendar.ics": {"get": {
+            "operationId": "calendar", "summary": "Return the next fires as a calendar (RFC 5545).",
+            "parameters": [_parameter("days", "query", "How many days, 1 to 90."), _parameter("token", "query", "Where no header can be sent.")],
+            "responses": {"200": {"description": "A calendar.", "content": {"text/calendar": {"schema": {"type": "string"}}}},
+                          **_problems((*_ALWAYS, 422))}}},
         "/metrics": {"get": {
             "operationId": "metrics", "summary": "Return metrics in the Prometheus text format. For admins, and viewers of everybody's routines.",
             "responses": {"200": {"description": "Metrics.", "content": text}, **_problems((*_ALWAYS, 422))}}},

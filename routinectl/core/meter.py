@@ -14,9 +14,11 @@ from routinectl.core.event import Event
 from routinectl.core.units import from_iso
 
 LATENESS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 60.0, 600.0, 3600.0)  # seconds
+TURNS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+SYNCS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 DURATIONS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0)
 _COUNTED = {"serve.started": "serve_starts", "clock.jumped": "clock_jumps", "journal.damaged": "journal_damages",
-            "run.retrying": "retries", "sla.breached": "sla_breaches"}  # fmt: skip
+            "run.retrying": "retries", "sla.breached": "sla_breaches", "notice.sent": "notices_sent", "notice.failed": "notices_failed"}  # fmt: skip
 _PLAIN_KINDS = frozenset({"manual", "after", "message", "webhook", "file", "dispatch"})
 
 
@@ -91,3 +93,20 @@ def from_plain(plain: Mapping[str, Any]) -> Meter:
 def _histogram(bounds: tuple[float, ...], plain: list[Any]) -> Histogram:
     counts, total = plain
     return Histogram(bounds, list(counts), total) if len(counts) == len(bounds) + 1 else Histogram(bounds)
+
+
+@dataclass(slots=True)
+class Signs:
+    """How a serve fares, in seconds: turns of its loop, in which it hears nothing else, and syncs of the journal."""
+
+    turns: Histogram = field(default_factory=lambda: Histogram(TURNS))
+    syncs: Histogram = field(default_factory=lambda: Histogram(SYNCS))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"turns": [self.turns.counts, self.turns.total], "syncs": [self.syncs.counts, self.syncs.total]}
+
+
+def signs_from(plain: Mapping[str, Any]) -> Signs:
+    """Return the signs of JSON data. Raises KeyError, TypeError and ValueError for what is none."""
+    return Signs(_histogram(TURNS, plain["turns"]), _histogram(SYNCS, plain["syncs"]))

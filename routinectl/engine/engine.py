@@ -19,10 +19,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from routinectl import clock
 from routinectl.core import decision, gates, record, retry
 from routinectl.core.admit import admit, place_in_line
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
+from routinectl.core.meter import Signs
 from routinectl.core.record import facts_of
 from routinectl.core.routine import Routine, build
 from routinectl.core.settings import Settings
@@ -70,6 +72,7 @@ class Engine:
         self.slots = True  # whether slots are decided, or only what was asked for by hand
         self.boot = proc.boot_id()
         self.listeners: list[Listener] = []
+        self.signs = Signs()
         self.limit = settings.max_concurrent_runs
         self.descriptors = 1024  # the limit that runs are given
 
@@ -86,7 +89,9 @@ class Engine:
             journal.append(events, now)
             self.world.fold(events)
         if others or events:
+            began = clock.awake()
             journal.sync()
+            self.signs.syncs.observe(clock.awake() - began)
             self.tell([*others, *events])
         return events
 

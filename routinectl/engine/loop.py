@@ -31,7 +31,7 @@ from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
 from routinectl.engine.revise import PATIENCE, Seen, cache_words
 from routinectl.errors import BusyError, DefinitionError, RoutinectlError
-from routinectl.files import atomic, config, definitions, journal, watch
+from routinectl.files import atomic, config, definitions, journal, signs, watch
 from routinectl.files.lock import Lock, try_lock
 from routinectl.process import supervisor
 from routinectl.version import VERSION
@@ -46,6 +46,7 @@ _SUSPECT_STEP = timedelta(hours=24)
 _BACKWARDS = timedelta(seconds=5)
 _RETRY_SECONDS = 5.0
 _RETAIN_SECONDS = 3600.0
+_SIGNS_SECONDS = 15.0
 _LOOK_AGAIN = 1.0
 _AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
 
@@ -76,7 +77,7 @@ class Serve:
         self.clocks = clock.read()
         self.doubt: Doubt | None = None
         self.project_at = self.recover_at = self.alerted = 0.0
-        self.next_scan = self.next_checkpoint = self.next_retain = 0.0
+        self.next_scan = self.next_checkpoint = self.next_retain = self.next_signs = 0.0
         self.intake = Intake(engine, options.scan_interval, options.on_talk)
         self.look_again: dict[str, float] = {}
         self.keeper = 0  # which one was asked about the open runs
@@ -119,6 +120,7 @@ class Serve:
     def begin(self) -> None:
         """Fold, recover, scan, and say that we are there."""
         self.world.load()
+        self.engine.signs = signs.read(self.engine.layout)
         self.projector = Projector.open(self.world)
         if self.projector is not None:
             self.engine.listeners.insert(0, self.projector.collect)
@@ -195,6 +197,7 @@ class Serve:
                 self._recovered()
         except OSError as error:
             self._fail(error)
+        self.engine.signs.turns.observe(clock.awake() - reading.awake)
 
     def _work(self, now: datetime) -> None:
         self._hear_keeper(now)
@@ -408,6 +411,9 @@ class Serve:
             self.checkpoint()
         if awake >= self.next_checkpoint:
             self.next_checkpoint = awake + _CHECKPOINT_SECONDS
+        if awake >= self.next_signs:
+            signs.write(self.engine.layout, self.engine.signs)
+            self.next_signs = awake + _SIGNS_SECONDS
         if awake >= self.next_retain:
             drop_segments(self.world, self.engine.settings.retention)
             self.next_retain = awake + _RETAIN_SECONDS
@@ -424,8 +430,9 @@ class Serve:
         return self.project_at
 
     def checkpoint(self) -> None:
-        """Write a checkpoint and the cache of definitions."""
+        """Write a checkpoint, how we fare, and the cache of definitions."""
         self.world.save()
+        signs.write(self.engine.layout, self.engine.signs)
         self.next_checkpoint = clock.awake() + _CHECKPOINT_SECONDS
         self.cache.write(cache_words(self.engine.settings), self.engine.revisions.keys)
 

@@ -12,6 +12,7 @@ from typing import Any
 from routinectl.core import projection
 from routinectl.core.meter import Histogram
 from routinectl.errors import DefinitionError
+from routinectl.files import signs
 from routinectl.operations import look
 from routinectl.operations.session import View
 from routinectl.version import VERSION
@@ -24,6 +25,8 @@ _COUNTERS = (
     ("requests_refused", "Requests that were refused, by verdict and reason.", ("verdict", "reason")),
     ("retries", "Attempts that failed and are tried again.", ()),
     ("sla_breaches", "Promises that were broken.", ()),
+    ("notices_sent", "Notices that were delivered, digests as one.", ()),
+    ("notices_failed", "Deliveries of notices that failed.", ()),
     ("serve_starts", "Starts of serve.", ()),
     ("clock_jumps", "Times that the clock was set or the machine slept.", ()),
     ("journal_damages", "Damaged stretches found in the journal.", ()),
@@ -50,7 +53,7 @@ def text(session: View) -> bytes:
 def _counters(session: View) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-    meter = session.world.meter
+    meter, fares = session.world.meter, signs.read(session.world.layout)
     for name, about, labels in _COUNTERS:
         family = CounterMetricFamily(f"routinectl_{name}", about, labels=labels)
         found = {key[1:]: value for key, value in meter.counters.items() if key[0] == name}
@@ -60,6 +63,8 @@ def _counters(session: View) -> Iterator[Any]:
     for name, about, histogram in (
         ("start_lateness_seconds", "From the due instant of a slot to its claim.", meter.lateness),
         ("run_duration_seconds", "From the start of a run to its end.", meter.durations),
+        ("loop_turn_seconds", "Turns of serve's loop, in which it hears nothing else.", fares.turns),
+        ("journal_sync_seconds", "Making events durable, by serve.", fares.syncs),
     ):
         observed = HistogramMetricFamily(f"routinectl_{name}", about)
         observed.add_metric([], _buckets(histogram), histogram.total)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.errors import DefinitionError, UsageError
-from routinectl.operations import export, take_over
+from routinectl.operations import export, feed, take_over
 from routinectl.operations.session import Session
 
 if TYPE_CHECKING:
@@ -17,16 +17,26 @@ EXAMPLES = """
 routinectl export backup --format crontab
 routinectl export backup --format systemd
 routinectl export backup report --format bundle > nightly.json
+routinectl export --format ical > routines.ics
 """
+_DAYS = 30  # that a calendar covers
 
 
 def command(
-    routine: Annotated[list[str], typer.Argument(metavar="ID...", help="Routines, by id or unique prefix.")],
-    form: Annotated[str, typer.Option("--format", help="bundle, crontab or systemd.")] = "bundle",
+    routine: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Routines, by id or unique prefix; with ical, all by default.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="bundle, crontab, systemd, or ical: the next fires, for a calendar.")] = "bundle",
 ) -> None:
     """Write routines for another system. A bundle holds definitions and files, for another workspace's import."""
     with Session(context.layout()) as session:
-        names = [session.id_of(text) for text in routine]
+        names = [session.id_of(text) for text in routine or ()]
+        if form == "ical":
+            document = feed.calendar(session, names or session.alive(), _DAYS)
+            output.write(document.decode().replace("\r\n", "\n").rstrip("\n"))
+            return
+        if not names:
+            raise UsageError("which routines?", "routinectl export backup --format crontab")
         if form == "bundle":
             output.write(json.dumps(take_over.bundle(session, names), ensure_ascii=False, indent=1))
             return
