@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 import select
@@ -20,12 +21,19 @@ MASK = b"***"
 
 
 def forms(secret: str) -> set[bytes]:
-    """Return the spellings of a secret that are masked: plain, its lines, base64 (all alignments), URL, JSON."""
+    """Return the spellings of a secret that are masked: plain, its lines, base64 (all alignments), hex, URL, JSON, HTML."""
     plain = secret.encode("utf-8", "surrogateescape")
     found = {plain, plain.strip()}
     if b"\n" in plain:
         found |= {line for line in plain.splitlines() if len(line) >= 8}
-    found |= {quote(plain, safe="").encode(), quote_plus(plain).encode(), plain.hex().encode()}
+    urls = {quote(plain, safe="").encode(), quote_plus(plain).encode()}
+    found |= urls | {re.sub(rb"%..", lambda match: match.group().lower(), url) for url in urls}
+    found |= {plain.hex().encode(), plain.hex().upper().encode()}
+    written = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    written |= {text.replace("/", "\\/") for text in written}
+    marked = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    written |= {marked, marked.replace('"', "&quot;").replace("'", "&#x27;")}
+    found |= {text.encode("utf-8", "surrogateescape") for text in written}
     for shift in range(3):
         whole = base64.b64encode(b"\0" * shift + plain)
         start, end = -(-shift * 8 // 6), len(whole) - (4 if (len(plain) + shift) % 3 else 0)
