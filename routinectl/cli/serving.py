@@ -39,6 +39,7 @@ def serve(
     listener: Listener | None = None,
     http: str | None = None,
     metrics_file: str | None = None,
+    traces: bool = False,
 ) -> None:
     """Serve a workspace until told to stop; `listener` hears of every event too. Raises BusyError when another serve lives."""
     form = _choice("ROUTINECTL_LOG_FORMAT", log_format, ("text", "json"), "text")
@@ -62,7 +63,10 @@ def serve(
         require(("starlette", "uvicorn"), "HTTP")
         companions.append(Companion("routinectl.api.server", [str(layout.root), address], log.talk))
     log.zone = running.engine.settings.timezone
-    running.engine.listeners += [log.events, lambda events: teller.poke(), *([listener] if listener else [])]
+    running.engine.listeners += [log.events, lambda events: _poke([teller, *companions]), *([listener] if listener else [])]
+    if traces:
+        require(("opentelemetry.sdk", "opentelemetry.exporter"), "traces", extra="otel")
+        companions.append(Companion("routinectl.operations.traces", [str(layout.root)], log.talk))
     if metrics_file:
         require(("prometheus_client",), "metrics")
         companions.append(MetricsFile(Path(metrics_file).absolute(), running, log.talk))
@@ -79,12 +83,25 @@ def serve(
     log.speaker.flush(patience=_LAST_WORDS)
 
 
-def require(modules: Sequence[str], what: str) -> None:
-    """Raise DefinitionError when a part of the extra `http` is not installed."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+def _poke(companions: Sequence[Companion | MetricsFile]) -> None:
+    for companion in companions:
+        if isinstance(companion, Companion):
+            companion.poke()
+
+
+def require(modules: Sequence[str], what: str, *, extra: str = "http") -> None:
+    """Raise DefinitionError when a part of an extra is not installed."""
+    missing = [name for name in modules if not _is_installed(name)]
     if missing:
         raise DefinitionError(f"{what} need{'s' if what == 'HTTP' else ''} {' and '.join(missing)}, which is not installed",
-                              "pip install 'routinectl[http]'")  # fmt: skip
+                              f"pip install 'routinectl[{extra}]'")  # fmt: skip
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that is not there either
+        return False
 
 
 def _choice(variable: str, given: str | None, allowed: Sequence[str], default: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import select
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,16 +25,15 @@ from routinectl.core.outbox import Letter, Outbox, outbox_from
 from routinectl.core.settings import Notify, Target
 from routinectl.core.units import to_iso
 from routinectl.errors import BusyError, DefinitionError, NotFoundError, RoutinectlError
-from routinectl.files import config, journal, outbox, run_logs, secrets
+from routinectl.files import config, outbox, run_logs, secrets
 from routinectl.files.layout import Layout
 from routinectl.files.lock import try_lock
-from routinectl.operations.session import Session
+from routinectl.operations.follow import Follower, wait
 from routinectl.process import child
 
 _TAIL_LINES, _TAIL_BYTES = 10, 2000  # of a failed run's output, in its notice
 _LONGEST = 3600.0
 _SAVE_EVENTS = 5000
-_CALM = 0.2  # seconds in which news is gathered
 _AT_ONCE = 8  # targets that are sent to at the same time
 
 
@@ -48,31 +46,26 @@ class Notifier:
         if lock is None:
             raise BusyError("notices are being sent already", "routinectl notify list")
         self.lock, self.layout = lock, layout
-        self.session = Session(layout)
+        self.follower = Follower(layout)
+        self.session = self.follower.session
         self.config_key = config.key_of(layout.config)
         plain = outbox.read(layout)
         self.desk = Desk(self.wanted.remind, incidents_from(plain.get("incidents", {})))
         self.outbox: Outbox = outbox_from(plain.get("outbox", {}))
-        self.seq = int(plain.get("seq", self._beginning()))
+        self.seq = int(plain.get("seq", self.follower.beginning()))
         self.saved: dict[str, Any] = {}
-        self.news = [event for event in journal.read_after(layout, self.seq) if event.seq <= self.session.world.journal.seq]
-        self.session.engine.listeners.append(self.news.extend)
+        self.follower.begin_after(self.seq)
 
     @property
     def wanted(self) -> Notify:
         """The settings of notices."""
         return self.session.settings.notify
 
-    def _beginning(self) -> int:
-        """Return after which event telling begins, where nobody told before: with the serve that lives, or now."""
-        started = self.session.world.workspace.get("serve.started")
-        return started.seq if started is not None and self.session.serve_lives else self.session.world.journal.seq
-
     def round(self) -> float:
         """Take in what is new, send what is due; return for how many seconds there is nothing to do."""
-        self.session.refresh()
+        news = self.follower.take()
         self._reread_settings()
-        self._take_in()
+        self._take_in(news)
         self.deliver(self.outbox.ready(self.session.now))
         self.session.world.cool()
         wakes = [at for at in (self.outbox.next_at(), self.desk.next_at(self._muted())) if at is not None]
@@ -89,11 +82,10 @@ class Notifier:
             self.desk.remind = self.wanted.remind
             self.outbox.forget(self.wanted.targets)
 
-    def _take_in(self) -> None:
-        """Fold the events since the last time into incidents and letters, and write that down before anything is sent."""
+    def _take_in(self, news: list[Event]) -> None:
+        """Fold events into incidents and letters, and write that down before anything is sent."""
         session = self.session
         lost: list[Event] = []
-        news, self.news[:] = list(self.news), []
         for event in news:
             self.seq = max(self.seq, event.seq)
             if event.type.startswith("notice."):
@@ -164,7 +156,7 @@ class Notifier:
 
     def close(self) -> None:
         """End the session, and let another process tell."""
-        self.session.close()
+        self.follower.close()
         self.lock.close()
 
 
@@ -248,10 +240,8 @@ def main(root: str) -> int:
             except OSError as error:
                 print(f"notices wait: {error}", flush=True)
                 patience = 5.0
-            if select.select([0], [], [], patience)[0]:
-                if not os.read(0, 65536):
-                    return 0
-                clock.pause(_CALM)
+            if not wait(patience):
+                return 0
     finally:
         notifier.close()
 

@@ -16,6 +16,7 @@ routinectl serve
 routinectl serve --standby
 routinectl serve --http
 routinectl serve --http unix:.routinectl/run/http
+OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 routinectl serve --traces
 * * * * * cd /srv/work && routinectl serve --once     # in a crontab, without a daemon
 ROUTINECTL_LOG_FORMAT=json routinectl serve
 """
@@ -32,6 +33,9 @@ def command(
     metrics_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write metrics there, for node_exporter's textfile collector.")
     ] = None,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Hand each run to an OpenTelemetry collector (OTEL_EXPORTER_OTLP_ENDPOINT; extra otel).")
+    ] = False,
     log_format: Annotated[str | None, typer.Option(help="text or json; else ROUTINECTL_LOG_FORMAT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="error, info or debug; else ROUTINECTL_LOG_LEVEL.")] = None,
 ) -> None:
@@ -53,4 +57,5 @@ def command(
         log_level=log_level,
         http=http,
         metrics_file=metrics_file,
+        traces=traces,
     )
