@@ -252,12 +252,16 @@ def test_sighup_reads_the_settings_again(workspace):
 
 
 def test_logs_as_json_are_one_object_a_line(workspace):
+    workspace.configure("notify: {targets: {ops: {command: ['false']}}}")
     workspace.define("tick", ECHO.format(every="1s"))
-    with workspace.serving("--log-format", "json") as serving:
-        serving.wait_for("run.ended")
+    workspace.define("bad", "timeout: 1m\ntriggers: [{every: 1s}]\naction: {command: ['false']}\n")
+    with workspace.serving("--log-format", "json", "--http", "127.0.0.1:0") as serving:
+        for word in ("run.ended", "HTTP on", "notice to ops failed"):
+            serving.wait_for(word)
 
     lines = [json.loads(line) for line in serving.text.splitlines() if line.endswith("}")]
-    assert {"ready", "event"} <= {line["kind"] for line in lines}
+    assert {"ready", "event", "note"} <= {line["kind"] for line in lines}
+    assert not [line for line in serving.text.splitlines()[:-1] if not line.startswith("{")]
 
 
 def test_serve_elsewhere_is_refused(workspace):

@@ -18,6 +18,7 @@ from routinectl.api.hub import Hub
 from routinectl.errors import RoutinectlError
 from routinectl.files import config
 from routinectl.files.layout import Layout
+from routinectl.operations.follow import say
 
 _NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -29,7 +30,7 @@ def main(words: list[str]) -> int:
         settings = config.load(layout)
         listening = listen(address)
     except (RoutinectlError, OSError) as error:
-        print(f"HTTP cannot listen on {address}: {error}", flush=True)
+        say(f"HTTP cannot listen on {address}: {error}")
         return 1
     local = address.startswith("unix:")
     hub = Hub(layout)
@@ -39,7 +40,7 @@ def main(words: list[str]) -> int:
         lifespan="on"))  # fmt: skip
     threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     where = address if local else f"http://{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
-    print(f"HTTP on {where}", flush=True)
+    say(f"HTTP on {where}")
     server.run(sockets=[listening])
     return 0
 

@@ -47,7 +47,8 @@ def serve(
     log = Log(form == "json", _LEVELS.index(level))
     companions: list[Companion | MetricsFile] = []
     stays = not (once or until_idle)
-    teller = Companion("routinectl.operations.notices", [str(layout.root)], log.talk)
+    env = {"ROUTINECTL_LOG_FORMAT": form}  # so that those beside us speak as we do
+    teller = Companion("routinectl.operations.notices", [str(layout.root)], env, log.talk)
 
     def rest() -> None:
         log.speaker.flush()
@@ -61,12 +62,12 @@ def serve(
     address = http or (running.engine.settings.http_listen if stays else "")
     if address:
         require(("starlette", "uvicorn"), "HTTP")
-        companions.append(Companion("routinectl.api.server", [str(layout.root), address], log.talk))
+        companions.append(Companion("routinectl.api.server", [str(layout.root), address], env, log.talk))
     log.zone = running.engine.settings.timezone
     running.engine.listeners += [log.events, lambda events: _poke([teller, *companions]), *([listener] if listener else [])]
     if traces:
         require(("opentelemetry.sdk", "opentelemetry.exporter"), "traces", extra="otel")
-        companions.append(Companion("routinectl.operations.traces", [str(layout.root)], log.talk))
+        companions.append(Companion("routinectl.operations.traces", [str(layout.root)], env, log.talk))
     if metrics_file:
         require(("prometheus_client",), "metrics")
         companions.append(MetricsFile(Path(metrics_file).absolute(), running, log.talk))

@@ -1,12 +1,14 @@
-"""Following the journal from a process beside serve, which says through standard input that there is news."""
+"""What a process beside serve needs: to follow the journal, to hear through standard input that there is news, and to speak."""
 
 from __future__ import annotations
 
+import json
 import os
 import select
 
 from routinectl import clock
 from routinectl.core.event import Event
+from routinectl.core.units import to_iso
 from routinectl.files import journal
 from routinectl.files.layout import Layout
 from routinectl.operations.session import Session
@@ -41,6 +43,12 @@ class Follower:
     def close(self) -> None:
         """End the session."""
         self.session.close()
+
+
+def say(text: str) -> None:
+    """Say something that is no event, as serve says such things: standard output is serve's standard error here."""
+    as_json = os.environ.get("ROUTINECTL_LOG_FORMAT", "").lower() == "json"
+    print(json.dumps({"time": to_iso(clock.now()), "kind": "note", "message": text}) if as_json else text, flush=True)
 
 
 def wait(patience: float) -> bool:

@@ -28,7 +28,7 @@ from routinectl.errors import BusyError, DefinitionError, NotFoundError, Routine
 from routinectl.files import config, outbox, run_logs, secrets
 from routinectl.files.layout import Layout
 from routinectl.files.lock import try_lock
-from routinectl.operations.follow import Follower, wait
+from routinectl.operations.follow import Follower, say, wait
 from routinectl.process import child
 
 _TAIL_LINES, _TAIL_BYTES = 10, 2000  # of a failed run's output, in its notice
@@ -139,7 +139,7 @@ class Notifier:
             events += [self.outbox.sent(letter, now)] if not why else self.outbox.failed(letter, why, now)
             if why:
                 again = self.outbox.troubles[letter.target].again_at
-                print(f"notice to {letter.target} failed: {why.splitlines()[-1]}; next try at {again}", flush=True)
+                say(f"notice to {letter.target} failed: {why.splitlines()[-1]}; next try at {again}")
         self.session.refresh()
         self.session.append(*events)
         self._save()
@@ -238,7 +238,7 @@ def main(root: str) -> int:
             try:
                 patience = notifier.round()
             except OSError as error:
-                print(f"notices wait: {error}", flush=True)
+                say(f"notices wait: {error}")
                 patience = 5.0
             if not wait(patience):
                 return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from routinectl.core.trace import Span, span_of
 from routinectl.files.layout import Layout
 from routinectl.notify.traces import Collector
-from routinectl.operations.follow import Follower, wait
+from routinectl.operations.follow import Follower, say, wait
 
 _MOST_WAITING = 10_000
 _AGAIN = 15.0  # seconds after which a collector that did not take them is asked again
@@ -33,7 +33,7 @@ def main(root: str) -> int:
             if waiting:
                 taken = collector.take(waiting)
                 if not taken and not trouble:
-                    print("traces: the collector takes nothing; they wait", flush=True)
+                    say("traces: the collector takes nothing; they wait")
                 trouble = not taken
                 waiting = [] if taken else waiting
             follower.session.world.cool()

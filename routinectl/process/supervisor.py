@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 _FIRST_PATIENCE, _MOST_PATIENCE = 1.0, 60.0  # seconds before a companion that has died is started again
 _STOP_SECONDS = 5.0
@@ -79,8 +79,8 @@ class Helper:
 class Companion:
     """A module of ours that lives beside serve, and is started again when it dies. It ends when its standard input does."""
 
-    def __init__(self, module: str, words: list[str], talk: Callable[[str], None]) -> None:
-        self._module, self._words, self._talk = module, words, talk
+    def __init__(self, module: str, words: list[str], env: Mapping[str, str], talk: Callable[[str], None]) -> None:
+        self._module, self._words, self._env, self._talk = module, words, env, talk
         self._process: subprocess.Popen[bytes] | None = None
         self._patience = _FIRST_PATIENCE
         self._again = 0.0
@@ -95,7 +95,7 @@ class Companion:
                 self._again = 0.0
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", self._module, *self._words], stdin=subprocess.PIPE, stdout=sys.stderr.fileno(),
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+                    env={**os.environ, **self._env, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
                 assert self._process.stdin is not None
                 os.set_blocking(self._process.stdin.fileno(), False)
 
