@@ -17,6 +17,7 @@ from routinectl.core.outbox import Outbox, outbox_from
 from routinectl.core.settings import Remind
 from routinectl.notify.__main__ import without_secrets
 
+SLOW = 90  # seconds: each letter starts an interpreter that loads apprise
 NOON = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
 DOC = {"timezone": "Europe/Berlin", "triggers": [{"every": "1h"}]}
 
@@ -282,9 +283,9 @@ def test_an_incident_its_reminder_and_its_recovery_arrive(workspace, receiver):
         "backup", f"triggers: [{{every: 1s}}]\naction: {{command: 'test -e {mended} || {{ echo the disk is full; exit 4; }}'}}\n"
     )
     with workspace.serving():
-        until(lambda: len(receiver.got) >= 2)
+        until(lambda: len(receiver.got) >= 2, SLOW)
         mended.touch()
-        until(lambda: "recovered" in receiver.titles()[-1])
+        until(lambda: "recovered" in receiver.titles()[-1], SLOW)
 
     first, *reminders, _ = receiver.got
     assert first["title"].startswith("backup failed with exit 4")
@@ -302,7 +303,7 @@ def test_a_dead_target_delays_no_run_and_is_on_record(workspace, receiver):
     workspace.define("bad", "triggers: [{every: 1s}]\naction: {command: ['false']}\n")
     workspace.define("good", "triggers: [{every: 1s}]\naction: {command: ['true']}\n")
     with workspace.serving():
-        failed = until(lambda: workspace.events("notice.failed"))
+        failed = until(lambda: workspace.events("notice.failed"), SLOW)
         good = until(lambda: (found := workspace.events("run.ended", "good")) and len(found) >= 3 and found)
 
     assert failed[0]["data"]["target"] == "ops"
