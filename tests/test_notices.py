@@ -55,10 +55,14 @@ STORIES = {
         [ended(0, "failed"), event(1, "slot.missed", reason="late", count=3), event(2, "sla.breached", promise="success_within", since="x")],
         ["failed: backup failed with exit 1", "missed: backup missed 3 slots", "overdue: backup is overdue: success_within is not kept"]),
     "a cancelled run is no news": ([ended(0, "cancelled")], []),
-    "a trial and a replay are nobody's business": ([ended(0, "failed", mode="test"), ended(1, "failed", mode="replay")], []),
+    "a trial and a replay are nobody's business": (
+        [event(0, "run.claimed", run="r0", mode="test"), ended(0, "failed", mode="test"), ended(1, "failed", mode="replay")], []),
     "an edit answers slots; that is nothing missed": ([event(0, "slot.missed", reason="edited", count=4)], []),
     "missed slots that one late run stands for": (
-        [event(0, "run.claimed", run="r0", collapsed={"count": 5})], ["missed: backup missed 5 slots; it runs now, late"]),
+        [event(0, "run.claimed", run="r0", collapsed={"count": 5})],
+        ["missed: backup missed 5 slots; it runs now, late", "started: backup has started"]),
+    "a start, and none for its second attempt": (
+        [event(0, "run.claimed", run="r0"), event(1, "run.claimed", run="r0", attempt=2)], ["started: backup has started"]),
     "a broken definition, mended": (
         [event(0, "routine.invalid", problems=[{"message": "unknown key", "where": "f:1:2"}]), event(10, "routine.updated")],
         ["failed: backup is broken: nothing of it fires", "recovered: backup has recovered, after 10 minutes"]),

@@ -144,10 +144,8 @@ class Desk:
             yield from self._succeeded(story)
         else:
             cause = _cause(event)
-            if cause:
-                yield from self._bad(story, cause)
-            else:
-                yield from _single(story)
+            yield from self._bad(story, cause) if cause else ()
+            yield from _single(story)
 
     def _bad(self, story: _Story, cause: str) -> Iterator[Notice]:
         incident = self.incidents.get(story.name)
@@ -226,7 +224,7 @@ def _cause(event: Event) -> str:
 def _single(story: _Story) -> Iterator[Notice]:
     """Yield the notice of an event that is told by itself."""
     name, data, kind = story.name, story.event.data, story.event.type
-    if kind == "run.started":
+    if kind == "run.claimed" and data.get("attempt", 1) == 1:  # it starts within milliseconds, and a claim says for what it is
         yield story.notice(("started",), f"{name} has started")
     elif kind == "slot.held" and data["reason"] in _REVIEWS:
         yield story.notice(
