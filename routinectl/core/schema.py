@@ -230,7 +230,7 @@ def _say(word: str, wanted: Any, value: Any, where: str, schema: Schema) -> str:
             return f"{name} must be {bounds[word]} {wanted}, not {value}"
         return f"{name} must have {bounds[word]} {wanted}{unit[:-1] if wanted == 1 else unit}"
     if word == "const":
-        return f"{name} must be {wanted}, not {found(value)}"
+        return f"{name} must be {found(wanted) if isinstance(wanted, bool) else wanted}, not {found(value)}"
     return f"{name} is not as it should be ({word})"
 
 
