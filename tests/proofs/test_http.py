@@ -19,6 +19,11 @@ import httpx
 import pytest
 from conftest import until
 
+from routinectl import clock
+from routinectl.core.event import Event
+from routinectl.files import journal
+from routinectl.files.layout import Layout
+
 pytestmark = pytest.mark.slow
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
 EXAMPLES = "4" if SHORT else "60"
@@ -194,3 +199,52 @@ def test_listeners_make_nothing_late_though_one_is_stuck(workspace):
     assert serve_beside(workspace, flood) < ALLOWED
     assert min(heard[1:]) > 0
     print(f"{min(heard[1:])} to {max(heard[1:])} events to each of {len(heard) - 1} listeners")
+
+
+LISTENERS = 50
+A_SECOND = 10_000
+READER = r"""
+import selectors, socket, sys, time
+port, count, wanted, token = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+select, heard, tails = selectors.DefaultSelector(), [0] * count, [b""] * count
+mark = b"\nevent: probe.sent"
+for number in range(count):
+    one = socket.create_connection(("127.0.0.1", port))
+    one.sendall(f"GET /routines/events?type=probe HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\r\n".encode())
+    assert b"200 OK" in one.recv(65536)
+    select.register(one, selectors.EVENT_READ, number)
+print("ready", flush=True)
+until = time.monotonic() + 120
+while min(heard) < wanted and time.monotonic() < until:
+    for key, _ in select.select(1):
+        data = tails[key.data] + key.fileobj.recv(1 << 20)
+        heard[key.data] += data.count(mark)
+        tails[key.data] = data[max(data.rfind(mark) + len(mark), len(data) - len(mark) + 1):] if mark in data else data[1 - len(mark):]
+print(min(heard), max(heard), time.time())
+"""
+
+
+def test_fifty_listeners_miss_nothing_of_ten_thousand_events_a_second(workspace):
+    seconds = 2 if SHORT else 10
+    with workspace.serving("--http", "127.0.0.1:0", "--log-level", "error") as serving:
+        url, headers = begin(workspace, serving)
+        words = [url.rpartition(":")[2], str(LISTENERS), str(A_SECOND * seconds), headers["Authorization"]]
+        reader = subprocess.Popen([sys.executable, "-c", READER, *words], stdout=subprocess.PIPE, text=True)
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        begun, sent = time.time(), 0
+        written = journal.Journal(Layout(workspace.root))
+        while sent < A_SECOND * seconds:
+            with written.transaction():
+                written.append([Event("probe.sent", "", {"number": sent + number}) for number in range(500)], clock.now())
+            written.sync()
+            sent += 500
+            time.sleep(max(begun + sent / A_SECOND - time.time(), 0))
+        took = time.time() - begun
+        least, most, last = reader.communicate(timeout=150)[0].split()
+        written.close()
+    print(
+        f"{LISTENERS} listeners, {sent} events written in {took:.1f} s; the last listener had heard all {float(last) - begun - took:.2f} s later"
+    )
+
+    assert (int(least), int(most)) == (sent, sent)
