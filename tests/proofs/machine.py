@@ -541,7 +541,9 @@ class Machine:
     def begin(self, entry: dict[str, Any], lease: int) -> SimRun:
         """Start a run, and keep the promise P1 in mind: never twice, and never without a durable claim."""
         key, name = entry["run"], entry["id"]
-        slot = "" if entry["env"]["ROUTINE_TRIGGER"] == "manual" else entry["env"]["ROUTINE_SLOT"]
+        slot = (
+            entry["env"]["ROUTINE_SLOT"] if entry["env"]["ROUTINE_TRIGGER"] == "schedule" else ""
+        )  # else it is the instant of the request
         run_id, _, attempt = key.partition(".")
         assert (name, key) not in {start[:2] for start in self.starts}, f"P1: {name} {key} is started a second time"
         if slot and not attempt:
