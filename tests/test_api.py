@@ -377,6 +377,8 @@ def test_what_an_agent_proposes_is_done_once_by_a_user(site):
     problem(agent.post(f"/routines/{name}/proposals", json={"what": "format the disk"}), 400)
     problem(agent.post(f"/proposals/{number}/apply"), 403)
     problem(site.client("user", "bob").post(f"/proposals/{number}/apply"), 404)
+    problem(site.client("user", "bob").post(f"/proposals/{name}/apply"), 404)
+    problem(user.post(f"/proposals/{name}/apply"), 404)
     assert [item["proposal"] for item in user.get("/proposals").json()["items"]] == [number]
     assert user.post(f"/proposals/{number}/apply").json()["run"]
     problem(user.post(f"/proposals/{number}/apply"), 404)

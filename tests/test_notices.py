@@ -90,13 +90,13 @@ def test_an_incident_is_told_again_after_a_day_unless_it_is_muted():
     list(desk.hear(ended(0, "failed"), DOC))
     day = NOON + timedelta(days=1)
 
-    assert desk.next_at({}) == day
-    assert desk.due(day - timedelta(seconds=1), {}) == []
-    assert desk.due(day, {"backup": True}) == []
-    (reminder,) = desk.due(day, {})
+    assert desk.next_at(()) == day
+    assert desk.due(day - timedelta(seconds=1), ()) == []
+    assert desk.due(day, {"backup"}) == []
+    (reminder,) = desk.due(day, ())
     assert reminder.title == "backup has not recovered, since Sat 21 Nov 13:00 CET"
-    assert desk.due(day + timedelta(hours=23), {}) == []
-    assert desk.due(day + timedelta(hours=24), {})[0].key != reminder.key
+    assert desk.due(day + timedelta(hours=23), ()) == []
+    assert desk.due(day + timedelta(hours=24), ())[0].key != reminder.key
     assert incidents_from(json.loads(json.dumps(desk.to_plain()))) == desk.incidents
 
 

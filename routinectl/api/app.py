@@ -26,7 +26,7 @@ from routinectl.api.answer import Answer, HttpError
 from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
 from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
-from routinectl.core import letter
+from routinectl.core import message as messages
 from routinectl.core.event import Event
 from routinectl.errors import NotFoundError, RoutinectlError, UsageError
 from routinectl.files import run_logs
@@ -150,8 +150,7 @@ class App:
 
         def collect() -> bytes:
             with self.hub.turn() as session:
-                names = [name for name in session.alive() if caller.sees(session, session.standing(name))]
-                return feed.calendar(session, names, int(days))
+                return feed.calendar(session, caller.seen(session), int(days))
 
         return Response(await run_in_threadpool(collect), media_type="text/calendar; charset=utf-8", headers={"Cache-Control": "no-store"})
 
@@ -190,7 +189,7 @@ class App:
         caller.require("user")
         raw = await _body(request)
         data = _object(raw, request) if request.headers.get("content-type", "").startswith("application/json") else {}
-        text = letter.text_in(data) if data else raw.decode(errors="replace")
+        text = messages.text_in(data) if data else raw.decode(errors="replace")
 
         def give() -> list[dict[str, str | None]]:
             with self.hub.turn() as session:

@@ -310,8 +310,7 @@ def schedule_preview(session: Session, call: Call) -> Answer:
 
 def get_approvals(session: Session, call: Call) -> Answer:
     """Return what waits for a person."""
-    seen = [name for name in session.alive() if call.caller.sees(session, session.standing(name))]
-    return Answer({"items": approvals.waiting(session, seen)})
+    return Answer({"items": approvals.waiting(session, call.caller.seen(session))})
 
 
 def propose(session: Session, call: Call) -> Answer:
@@ -323,15 +322,16 @@ def propose(session: Session, call: Call) -> Answer:
 
 def get_proposals(session: Session, call: Call) -> Answer:
     """Return the open proposals."""
-    seen = [name for name in session.alive() if call.caller.sees(session, session.standing(name))]
-    return Answer({"items": proposals.waiting(session, seen)})
+    return Answer({"items": proposals.waiting(session, call.caller.seen(session))})
 
 
 def _proposal(session: Session, call: Call) -> Data:
-    item = proposals.find(session, call.parts["proposal"])
-    if not call.caller.sees(session, session.standing(item["routine"])) or item["proposal"] != call.parts["proposal"]:
-        raise NotFoundError(f"there is no open proposal '{call.parts['proposal']}'", "GET /proposals")
-    return item
+    """Return the proposal of the path; one about a routine that this caller does not see is not there."""
+    wanted = call.parts["proposal"]
+    for item in proposals.waiting(session, call.caller.seen(session)):
+        if item["proposal"] == wanted:
+            return item
+    raise NotFoundError(f"there is no open proposal '{wanted}'", "GET /proposals")
 
 
 def apply_proposal(session: Session, call: Call) -> Answer:

@@ -20,7 +20,6 @@ from routinectl.engine.engine import Listener
 from routinectl.engine.loop import Options, Serve
 from routinectl.errors import DefinitionError, UsageError
 from routinectl.files.layout import Layout
-from routinectl.operations import notices
 from routinectl.operations.serve import MetricsFile, open_serve
 from routinectl.process.supervisor import Companion
 
@@ -50,12 +49,22 @@ def serve(
     env = {"ROUTINECTL_LOG_FORMAT": form}  # so that those beside us speak as we do
     teller = Companion("routinectl.operations.notices", [str(layout.root)], env, log.talk)
 
+    told = False
+
+    def hear(events: Sequence[Event]) -> None:
+        nonlocal told
+        told = True  # those beside us are woken when there is time: a start comes first
+
     def rest() -> None:
+        nonlocal told
         log.speaker.flush()
         if stays and running.engine.settings.notify.targets:
             teller.keep(clock.awake())
         for companion in companions:
             companion.keep(clock.awake())
+        if told:
+            told = False
+            _poke([teller, *companions])
 
     options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=rest)
     running = open_serve(layout, options, standby=standby)
@@ -64,7 +73,7 @@ def serve(
         require(("starlette", "uvicorn"), "HTTP")
         companions.append(Companion("routinectl.api.server", [str(layout.root), address], env, log.talk))
     log.zone = running.engine.settings.timezone
-    running.engine.listeners += [log.events, lambda events: _poke([teller, *companions]), *([listener] if listener else [])]
+    running.engine.listeners += [log.events, hear, *([listener] if listener else [])]
     if traces:
         require(("opentelemetry.sdk", "opentelemetry.exporter"), "traces", extra="otel")
         companions.append(Companion("routinectl.operations.traces", [str(layout.root)], env, log.talk))
@@ -78,6 +87,8 @@ def serve(
             if isinstance(companion, Companion):
                 companion.stop()
     if not stays and running.engine.settings.notify.targets:
+        from routinectl.operations import notices
+
         notices.flush(layout)
     if not once:
         log.talk("stopped; runs that go on are minded, and the next serve records their end")

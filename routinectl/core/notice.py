@@ -8,7 +8,7 @@ decides what runs: notices are made from events that are on record.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -176,7 +176,7 @@ class Desk:
         elif told:
             yield story.notice(told, f"{story.name} succeeded")
 
-    def due(self, now: datetime, muted: Mapping[str, object]) -> list[Notice]:
+    def due(self, now: datetime, muted: Collection[str]) -> list[Notice]:
         """Return the reminders of incidents that nothing was told of for long; those of `muted` routines wait."""
         found = []
         for name, incident in self.incidents.items():
@@ -188,7 +188,7 @@ class Desk:
             found.append(Notice(key, name, _occasions(incident), to_iso(now), title, (_counts(incident),), "", incident.id))
         return found
 
-    def next_at(self, muted: Mapping[str, object]) -> datetime | None:
+    def next_at(self, muted: Collection[str]) -> datetime | None:
         """Return when the next reminder is due if nothing happens."""
         waits = [from_iso(incident.told_at) + self.remind.after for name, incident in self.incidents.items() if name not in muted]
         return min(waits, default=None)

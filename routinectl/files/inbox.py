@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import letter
+from routinectl.core import message as messages
 from routinectl.core.reaction import CHANNEL
 from routinectl.files import atomic
 from routinectl.files.layout import Layout
@@ -76,7 +76,7 @@ def read(item: Spooled) -> tuple[str, dict[str, Any]]:
     data = json.loads(text)
     if not isinstance(data, dict):
         raise ValueError("a .json message is an object")  # noqa: TRY004 - what is wrong is the file, not our call
-    return letter.text_in(data), data
+    return messages.text_in(data), data
 
 
 def remove(items: list[Spooled]) -> None:

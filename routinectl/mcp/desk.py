@@ -93,7 +93,7 @@ class Desk:
 
     def mine(self, session: Session) -> list[str]:
         """Return the ids of the routines that this agent's owner has."""
-        return [name for name in session.alive() if self.caller(session).sees(session, session.standing(name))]
+        return self.caller(session).seen(session)
 
 
 Action = Callable[[Desk, Session, Asked], Data]
@@ -107,8 +107,8 @@ def _error(message: str, hint: str, problems: Any = ()) -> Data:
 
 
 def _list(desk: Desk, session: Session, asked: Asked) -> Data:
-    mine, text, status = set(desk.mine(session)), asked.text("text").casefold(), asked.text("status")
-    rows = [row for row in look.rows(session) if row["id"] in mine]
+    caller, text, status = desk.caller(session), asked.text("text").casefold(), asked.text("status")
+    rows = [row for row in look.rows(session) if caller.sees_of(row["owner"] or session.settings.owner)]
     rows = [row for row in rows if text in f"{row['id']} {row['name']} {row['description']}".casefold() and status in ("", row["status"])]
     return {"routines": rows[:_MOST], "total": len(rows)}
 

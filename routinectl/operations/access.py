@@ -25,6 +25,10 @@ class Caller:
         """Say whether this owner's routines are there for him."""
         return self.sees_all or owner == self.owner
 
+    def seen(self, session: Session) -> list[str]:
+        """Return the routines that are there for him, in order."""
+        return [name for name in session.alive() if self.sees(session, session.standing(name))]
+
     @property
     def sees_all(self) -> bool:
         """Whether everybody's routines are there for him."""

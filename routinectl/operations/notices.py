@@ -118,13 +118,13 @@ class Notifier:
         said = [line for line in notice.lines[:-1] if line not in tail]
         return replace(notice, lines=(*said, *(f"| {line}" for line in tail), *notice.lines[-1:]))
 
-    def _muted(self) -> dict[str, bool]:
+    def _muted(self) -> set[str]:
         """Return the routines with an incident of which nothing is expected for now."""
-        found = {}
+        found = set()
         for name in self.desk.incidents:
             standing = self.session.standing(name)
             if standing.paused is not None or standing.deleted or not standing.enabled:
-                found[name] = True
+                found.add(name)
         return found
 
     def deliver(self, letters: Sequence[Letter]) -> None:

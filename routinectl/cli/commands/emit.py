@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from routinectl.cli import context, output
-from routinectl.core import letter
+from routinectl.core import message as messages
 from routinectl.core.verdict import words
 from routinectl.engine.board import MOST_BYTES, Asked
 from routinectl.errors import UsageError
@@ -54,7 +54,9 @@ def command(
     data = _object(json_payload) if json_payload is not None else {}
     if message is None and json_payload is None:
         raise UsageError("what is the message?", f"routinectl emit {channel} 'the text', or - to read it from stdin")
-    said = sys.stdin.read(MOST_BYTES + 1).rstrip("\n") if message == "-" else message if message is not None else letter.text_in(data, text)
+    said = (
+        sys.stdin.read(MOST_BYTES + 1).rstrip("\n") if message == "-" else message if message is not None else messages.text_in(data, text)
+    )
     with Session(context.layout()) as session:
         emitter = Emitter(session, channel)
         if dry_run:
@@ -92,8 +94,8 @@ def _stream(emitter: Emitter, key: str, *, as_json: bool) -> None:
         if not lines:
             emitter.idle()
             continue
-        messages = [letter.read(line.decode(errors="replace"), key) for line in lines]
-        for (said, _), answers in zip(messages, emitter.emit(messages), strict=True):
+        batch = [messages.read(line.decode(errors="replace"), key) for line in lines]
+        for (said, _), answers in zip(batch, emitter.emit(batch), strict=True):
             if answers and as_json:
                 output.write(json.dumps({"text": said, "asked": [asked.to_plain() for asked in answers]}, ensure_ascii=False))
             for asked in answers if not as_json else ():
