@@ -96,10 +96,12 @@ class Flood:
 
 
 def serve_beside(workspace, flood_of, *, every="1m"):
-    """Serve a thousand routines, ten of which are due each second, under a flood; return how late they were claimed."""
+    """Serve a thousand routines, ten of them every second and the rest spread over the minute, under a flood; return how late they were claimed."""
     for number in range(ROUTINES):
-        often = "1s" if number < 10 else every
-        workspace.define(f"r{number:04d}", f"triggers: [{{every: {often}}}]\ntimeout: 1m\naction: {{command: ['true']}}\n")
+        often, spread = ("1s", "0s") if number < 10 else (every, "50s")
+        workspace.define(
+            f"r{number:04d}", f"triggers: [{{every: {often}}}]\njitter: {spread}\ntimeout: 1m\naction: {{command: ['true']}}\n"
+        )
     with workspace.serving("--http", "127.0.0.1:0", "--log-level", "error") as serving:
         url, headers = begin(workspace, serving)
         serving.wait_for("ready")
