@@ -25,6 +25,10 @@ ENVIRONMENT = (
     ("ROUTINECTL_WORKSPACE", "The workspace, unless -w names one."),
     ("ROUTINECTL_ENABLED", "false: serve fires nothing on this machine; slots are recorded as skipped, commands work."),
     ("ROUTINECTL_MAX_CONCURRENT", "Overrides limits.max_concurrent_runs."),
+    (
+        "ROUTINECTL_CONFINEMENT",
+        "Confine runs at this level only: namespaces or bubblewrap. Left out, the first that works (`doctor` says which).",
+    ),
     ("ROUTINECTL_SCAN_INTERVAL", "How often serve looks at all definitions, 60s by default; changes are noticed at once anyway."),
     ("ROUTINECTL_LOG_LEVEL", "error, info or debug."),
     ("ROUTINECTL_LOG_FORMAT", "text or json."),

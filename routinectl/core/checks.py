@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core import expect, pattern, quiet_hours, reaction
+from routinectl.core import expect, pattern, permissions, quiet_hours, reaction
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
 from routinectl.core.reaction import CHANNEL
 from routinectl.core.routine import ID, Doc
@@ -34,16 +34,10 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("action", "agent"): _always,
     ("action", "output"): _always,
     ("action", "overwrite"): bool,
-    ("permissions", "level"): lambda value: value != "full",
-    ("permissions", "read"): bool,
-    ("permissions", "write"): bool,
+    ("permissions", "level"): lambda value: value == "propose_edits",
     ("permissions", "tools"): bool,
-    ("permissions", "network"): lambda value: value is False,
-    ("permissions", "external"): lambda value: value == "suggest",
     ("budget", "tokens"): _always,
     ("budget", "cost_usd"): _always,
-    ("budget", "cpu"): _always,
-    ("budget", "memory"): _always,
     ("budget", "per_day", "cost_usd"): _always,
     ("budget", "per_day", "tokens"): _always,
 }
@@ -56,6 +50,7 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("misfire", "grace"): (timedelta(), timedelta(days=366)),
     ("misfire", "window"): (timedelta(), timedelta(days=3660)),
     ("dedup_window",): (timedelta(seconds=1), timedelta(days=366)),
+    ("budget", "cpu"): (timedelta(seconds=1), timedelta(days=366)),
     ("retry", "delay"): (timedelta(), timedelta(days=30)),
     ("retry", "max_delay"): (timedelta(), timedelta(days=30)),
     ("approval", "expires"): (timedelta(minutes=1), timedelta(days=366)),
@@ -63,6 +58,7 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("sla", "start_within"): (timedelta(seconds=1), timedelta(days=3660)),
     ("sla", "run_within"): (timedelta(seconds=1), timedelta(days=3660)),
 }
+_SIZES = {"output": ("1KiB", "1TiB", "10MiB"), "memory": ("16MiB", "1TiB", "512MiB")}
 
 
 def check(doc: Doc, reading: Reading, pools: Collection[str] = ()) -> list[Problem]:
@@ -87,7 +83,8 @@ def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
     yield from _calendar(doc)
     yield from _expect(doc)
     yield from _action(doc["action"])
-    yield from _output_cap(doc)
+    yield from permissions.faults(doc)
+    yield from _sizes(doc)
 
 
 def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
@@ -333,12 +330,13 @@ def _inside(text: str, path: Path) -> Iterator[Problem]:
         yield Problem(f"{path_text(path)} '{text}' leaves the workspace", path, "write an absolute path if that is meant")
 
 
-def _output_cap(doc: Doc) -> Iterator[Problem]:
-    size = doc.get("budget", {}).get("output")
-    if size is None:
-        return
-    try:
-        if not 1024 <= parse_size(size) <= 1024**4:
-            yield Problem(f"budget.output is {size}; allowed is between 1KiB and 1TiB", ("budget", "output"), "output: 10MiB")
-    except ValueError as error:
-        yield Problem(f"budget.output: {error}", ("budget", "output"), "output: 10MiB")
+def _sizes(doc: Doc) -> Iterator[Problem]:
+    for key, (least, most, example) in _SIZES.items():
+        size = doc.get("budget", {}).get(key)
+        if size is None:
+            continue
+        try:
+            if not parse_size(least) <= parse_size(size) <= parse_size(most):
+                yield Problem(f"budget.{key} is {size}; allowed is between {least} and {most}", ("budget", key), f"{key}: {example}")
+        except ValueError as error:
+            yield Problem(f"budget.{key}: {error}", ("budget", key), f"{key}: {example}")

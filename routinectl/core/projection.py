@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import upcoming
+from routinectl.core import permissions, upcoming
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
@@ -112,7 +112,7 @@ def badges(standing: Standing, routine: Routine | None) -> list[str]:
         found.append("OVERDUE")
     if standing.approval is not None and standing.approval["state"] == "requested":
         found.append("approval")
-    if routine is not None and (standing.doc or {}).get("permissions", {}).get("external", "none") != "none":
+    if routine is not None and standing.doc is not None and permissions.outward(standing.doc):
         found.append("external")
     return found
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import calendar, expect, quiet_hours, reaction, retry, sla
+from routinectl.core import calendar, expect, permissions, quiet_hours, reaction, retry, sla
 from routinectl.core.calendar import Calendar, Days
 from routinectl.core.expect import Expect
+from routinectl.core.permissions import Permissions
 from routinectl.core.quiet_hours import QuietHours
 from routinectl.core.reaction import Reaction
 from routinectl.core.retry import Retry
@@ -105,6 +106,9 @@ class Routine:
     expect: Expect = expect.NOTHING
     pool: str = ""
     priority: str = "normal"
+    permissions: Permissions = permissions.FULL
+    cpu: timedelta | None = None  # CPU time of one run
+    memory: int | None = None  # bytes, of one run
     reactions: tuple[Reaction, ...] = ()  # the triggers that are no time
 
     @property
@@ -152,6 +156,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
     texts = sorted(f"{trigger.text} {trigger.zone.name}" for trigger in triggers)
     concurrency = doc.get("concurrency", {})
     policy = concurrency.get("policy", "forbid")
+    budget = doc.get("budget", {})
     return Routine(
         id=routine_id,
         name=doc["name"],
@@ -169,19 +174,22 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         kill_grace=_duration(doc, "kill_grace", timedelta(seconds=10)),
         keep_leftovers=doc.get("leftovers") == "keep",
         max_runs=doc.get("max_runs"),
-        output_cap=parse_size(doc.get("budget", {}).get("output", "10MiB")),
+        output_cap=parse_size(budget.get("output", "10MiB")),
         action=_action(doc["action"]),
         quiet_hours=quiet_hours.read(doc["quiet_hours"]) if "quiet_hours" in doc else None,
         dedup_window=_duration(doc, "dedup_window", timedelta()),
         retry=retry.read(doc.get("retry", {})),
         idempotent=doc.get("idempotent", False),
         pause_after_failures=doc.get("pause_after_failures"),
-        runs_per_day=doc.get("budget", {}).get("per_day", {}).get("runs"),
+        runs_per_day=budget.get("per_day", {}).get("runs"),
         approval=_approval(doc.get("approval", "none")),
         sla=sla.read(doc.get("sla", {})),
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,
         pool=doc.get("pool", ""),
         priority=doc.get("priority", "normal"),
+        permissions=permissions.read(doc),
+        cpu=parse_duration(budget["cpu"]) if "cpu" in budget else None,
+        memory=parse_size(budget["memory"]) if "memory" in budget else None,
         reactions=reaction.read(doc),
     )
 

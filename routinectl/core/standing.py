@@ -350,7 +350,7 @@ def _count(standing: Standing, event: Event) -> None:
         standing.dedup[data["dedup"][0]] = to_iso(now)
 
 
-_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree", "chain")
+_CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree", "chain", "confinement")
 
 
 def _retrying(standing: Standing, event: Event) -> None:

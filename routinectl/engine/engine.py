@@ -12,6 +12,7 @@ it is made is the decision that is written. The lock is held for a batch of at m
 from __future__ import annotations
 
 import heapq
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -31,13 +32,13 @@ from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.wish import Abandon, Skip, Start, Wish
-from routinectl.engine import dispatch, launch
+from routinectl.engine import confinement, dispatch, launch
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError
-from routinectl.files import definitions, lease, run_logs
+from routinectl.files import definitions, lease, leavings, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
@@ -413,14 +414,21 @@ class Engine:
         message, quiet = run_logs.summary(self.layout.run(name, run.key))
         data |= _outcome(item["status"], item["stopped"], run, quiet=quiet)
         data["message"] = self._masked(name, message)
+        if item.get("over"):
+            data |= {"outcome": "over_budget", "detail": f"budget.{item['over']}"}
         routine = self.world.routine(name)
-        if routine is not None and not item["stopped"] and data["exit_code"] is not None:
+        if routine is not None and not item["stopped"] and not item.get("over") and data["exit_code"] is not None:
             fault = judge(self.layout, routine, run, data["exit_code"], item)
             if not fault and data["outcome"] == "failed":
                 data["outcome"] = "quiet" if quiet else "succeeded"  # a code that the definition calls good
             elif fault and (data["outcome"] != "failed" or routine.expect is not NOTHING):
                 said = f"; it said: {data['message']}" if data["message"] else ""
                 data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + said}
+        if routine is not None and run.facts.get("confinement"):
+            made = leavings.refuse(self.layout.run(name, run.key), confinement.writable(self.layout, routine), run.key)
+            if made:
+                text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}"
+                data |= {"outcome": "denied", "detail": "forged_git", "message": text}
         return self.ending(name, run, data)
 
     def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:

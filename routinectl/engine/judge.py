@@ -58,7 +58,7 @@ def _matches(wanted: Expect, text: str) -> tuple[str | None, str | None]:
 def _file(layout: Layout, routine: Routine, wanted: Expect) -> tuple[int | None, datetime | None]:
     if wanted.file is None:
         return None, None
-    state = run_logs.state_of(layout.resolve(routine.id, wanted.file.path))
+    state = run_logs.state_of(layout.resolve(routine.id, wanted.file.path), follow_links=not routine.permissions.confined)
     return (None, None) if state is None else (state[0], from_epoch(state[1]))
 
 

@@ -21,7 +21,8 @@ from routinectl.core.routine import Action, Routine
 from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
 from routinectl.core.wish import Start
-from routinectl.files import run_logs
+from routinectl.engine import confinement
+from routinectl.files import leavings, run_logs
 from routinectl.files.layout import Layout
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,6 +47,8 @@ class Prepared:
     facts: dict[str, Any]
     masks: list[str] = field(default_factory=list)
     fault: str = ""
+    limits: dict[str, int] = field(default_factory=dict)
+    confine: confinement.Spec | None = None
     judge: dict[str, Any] | None = None  # the command that judges the result
     ready: tuple[datetime, bytes] | None = None  # the entry of the next slot, made before its instant
 
@@ -68,6 +71,7 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
         "ROUTINE_MEMORY": f"{layout.folder(routine.id)}/memory",
         "ROUTINE_PAYLOAD": os.devnull,
     }
+    confine = None
     umask = action.umask if action.umask is not None else 0o022
     try:
         cwd = _folder(layout, routine)
@@ -77,10 +81,15 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
         secrets = _secrets(layout, routine)
         if not os.path.isdir(env["ROUTINE_MEMORY"]):
             os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
-    except (CannotStart, OSError) as error:
+        if routine.permissions.confined:
+            confine = confinement.spec(layout, routine, named_files(layout, routine), cwd, argv0)
+            facts = {**facts, "confinement": confine["how"]}
+            env.setdefault("HOME", confinement.HOME)
+    except (CannotStart, confinement.CannotConfine, OSError) as error:
         return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
     masks = [text for text in secrets.values() if text]
-    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, judge=judge)
+    limits = confinement.limits(routine)
+    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge)
 
 
 def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
@@ -165,11 +174,12 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     folder = run_logs.make(layout, routine.id, key)
     payload = _payload(routine.action, start)
     env = environment(layout, routine, prepared, start, key, now)
+    given = os.devnull if payload is None else str(run_logs.write_payload(folder, payload))
     if payload is not None:
-        env["ROUTINE_PAYLOAD"] = str(run_logs.write_payload(folder, payload))
+        env["ROUTINE_PAYLOAD"] = given
     entry: dict[str, Any] = {
         "run": key, "id": routine.id, "argv0": prepared.argv0, "argv": prepared.argv, "env": env, "cwd": prepared.cwd,
-        "umask": prepared.umask, "stdin": env["ROUTINE_PAYLOAD"] if routine.action.stdin_payload else os.devnull,
+        "umask": prepared.umask, "stdin": given if routine.action.stdin_payload else os.devnull,
         "deadline": 0, "timeout": routine.timeout.total_seconds(), "grace": routine.kill_grace.total_seconds(),
         "cap": routine.output_cap, "keep": routine.keep_leftovers,
     }  # fmt: skip
@@ -177,7 +187,23 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["mask"] = prepared.masks
     if prepared.judge is not None:
         entry["judge"] = prepared.judge
+    if prepared.limits:
+        entry["limits"] = prepared.limits
+    if prepared.confine is not None:
+        entry["confine"] = _with_its_own(prepared.confine, folder, given)
+        env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
+        env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
     return entry
+
+
+def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:
+    """Return a confinement with what belongs to one attempt: its input, and a folder for its result."""
+    own = run_logs.make_own(folder)
+    leavings.spare(folder, spec["spared"])
+    binds = [*spec["binds"], [os.path.realpath(own), f"{confinement.INSIDE}/own", True]]
+    if payload != os.devnull:
+        binds.append([os.path.realpath(payload), f"{confinement.INSIDE}/payload.json", False])
+    return {key: value for key, value in spec.items() if key != "spared"} | {"binds": binds}
 
 
 def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, str]:

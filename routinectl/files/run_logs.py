@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,17 @@ def make(layout: Layout, routine_id: str, run_id: str) -> Path:
     return folder
 
 
+def make_own(folder: Path) -> Path:
+    """Create the only part of a run's folder that a confined run may write: its result is in there."""
+    path = folder / "own"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 def discard(folder: Path) -> None:
     """Remove the folder of a run that was prepared and not claimed; one that has anything in it stays."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder / "own")
     with contextlib.suppress(OSError):
         os.rmdir(folder)
 
@@ -61,13 +71,24 @@ def summary(folder: Path) -> tuple[str, bool]:
     The line is the first of the file ROUTINE_RESULT, else the last of the output. A run whose result file is there and
     empty has nothing to report.
     """
+    confined = os.path.isdir(folder / "own")
     try:
-        with open(folder / "result", "rb") as file:
-            data = file.read(_TAIL_BYTES)
+        data = _head(folder / "own" / "result" if confined else folder / "result")
     except OSError:
         return last_line(folder / "out"), False
     lines = data.decode(errors="replace").strip().splitlines()
     return (_clean(lines[0]), False) if lines else ("", True)
+
+
+def _head(path: Path) -> bytes:
+    """Return how a file begins that a run has written: not where a link of its leads, and not a pipe that never ends. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(f"{path} is no file")
+        return os.read(fd, _TAIL_BYTES)
+    finally:
+        os.close(fd)
 
 
 def is_name(run: str) -> bool:
@@ -103,13 +124,13 @@ def text(path: Path, most: int) -> str:
         return ""
 
 
-def state_of(path: str) -> tuple[int, float] | None:
+def state_of(path: str, *, follow_links: bool) -> tuple[int, float] | None:
     """Return the size of a file and when it was last changed (seconds since 1970), None when it is not there."""
     try:
-        found = os.stat(path)
+        found = os.stat(path, follow_symlinks=follow_links)
     except OSError:
         return None
-    return found.st_size, found.st_mtime
+    return None if stat.S_ISLNK(found.st_mode) else (found.st_size, found.st_mtime)
 
 
 def follow(path: Path, offset: int) -> bytes:

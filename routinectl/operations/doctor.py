@@ -21,7 +21,7 @@ from routinectl.files import atomic, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
-from routinectl.process import proc
+from routinectl.process import landlock, proc, seccomp, trial
 
 _SYNC_TIMES = 20
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -41,7 +41,7 @@ class Check:
 
 def check(session: Session) -> list[Check]:
     """Return everything that was looked at."""
-    return [*_file_system(session.layout), *_machine(), *_clock(session), *_workspace(session)]
+    return [*_file_system(session.layout), *_machine(), *_confinement(session), *_clock(session), *_workspace(session)]
 
 
 def _file_system(layout: Layout) -> Iterator[Check]:
@@ -91,6 +91,26 @@ def _machine() -> Iterator[Check]:
     yield Check(
         "git", shutil.which("git") is not None, "git is there" if shutil.which("git") else "git is not installed", "apt-get install git"
     )
+
+
+def _confinement(session: Session) -> Iterator[Check]:
+    """Confine a program for real. Where that cannot be done, only routines that ask for it are worse off: they are refused."""
+    found = trial.best()
+    routines = [routine for routine in map(session.routine, session.alive()) if routine is not None]
+    confined = [routine.id for routine in routines if routine.permissions.confined]
+    if found.level:
+        extras = ["limits by rlimits, and by watching the whole run once a second"]
+        extras += [f"landlock {landlock.version()}"] if landlock.version() and found.level == "namespaces" else []
+        extras += ["system calls filtered"] if seccomp.program() else []
+        yield Check("confinement", True, f"{found.level} keeps a program in; {', '.join(extras)}")
+        free = len(routines) - len(confined)
+        if free and confined:
+            yield Check(
+                "full routines", True, f"{free} of {len(routines)} routines run with their user's power, which could forge anything here"
+            )
+    else:
+        text = f"nothing confines ({found.why_not})" + (f", and {confined[0]} asks for it" if confined else "; no routine asks for it")
+        yield Check("confinement", not confined, text, "apt-get install bubblewrap")
 
 
 def _notices(session: Session) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import decision, projection, reaction, upcoming
+from routinectl.core import decision, permissions, projection, reaction, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -165,6 +165,7 @@ def show(session: Session, name: str) -> Row:
     return {
         **projection.state(standing, routine, session.now),
         "words": describe(routine.schedule, routine.others) if routine else "",
+        "may": permissions.words(routine.permissions) if routine else "",
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
         "next": fires,

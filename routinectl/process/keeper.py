@@ -30,7 +30,7 @@ import sys
 import time
 from typing import Any
 
-from routinectl.process import leftovers, mask, proc
+from routinectl.process import confine, leftovers, mask, proc
 from routinectl.process.message import Closed
 from routinectl.process.wire import PROTOCOL, Wire
 
@@ -45,8 +45,8 @@ _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP
 class Run:
     """One run: its leader process and what it holds until its leftovers are gone."""
 
-    __slots__ = ("born", "cap", "deadline", "family", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "mark", "masker", "out", "pid",
-                 "record", "routine", "start", "stopped")  # fmt: skip
+    __slots__ = ("born", "cap", "deadline", "family", "fate", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "limits", "mark",
+                 "masker", "out", "over", "pid", "record", "routine", "start", "stopped")  # fmt: skip
 
     def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
         self.id: str = entry["run"]
@@ -59,6 +59,9 @@ class Run:
         self.keep: bool = entry["keep"]
         self.pid = self.start = self.masker = 0
         self.born = 0.0
+        self.fate = -1  # a pipe that tells of its first process what an exit status cannot (`confine.told`)
+        self.limits: dict[str, int] = entry.get("limits", {})
+        self.over = ""  # which limit its whole tree went over
         self.stopped = ""  # why the keeper stops it: timed_out or cancelled
         self.kill_at = 0.0  # when TERM is followed by KILL
         self.record: dict[str, Any] | None = None  # the end of its leader
@@ -252,15 +255,18 @@ class Keeper:
         if run.judge is not None:
             entry["env"] = {**env, **entry["env"]}
         try:
-            if entry.get("mask"):
-                out, run.masker = mask.start(run.out, entry["mask"])
+            if "mask" in entry or "confine" in entry:  # through a descriptor of its own output a run could rewrite that
+                out, run.masker = mask.start(run.out, entry.get("mask", []))
                 self.maskers[run.masker] = run
             os.chdir(entry["cwd"])
             os.umask(entry["umask"])
-            actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
-                       (os.POSIX_SPAWN_DUP2, out, 2), (os.POSIX_SPAWN_DUP2, run.lease, _LEASE_FD)]  # fmt: skip
-            run.pid = os.posix_spawn(entry["argv0"], entry["argv"], {**env, **entry["env"]}, file_actions=actions, setsid=True,
-                                     setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
+            if "confine" in entry or run.limits:
+                run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, run.lease)
+            else:
+                actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
+                           (os.POSIX_SPAWN_DUP2, out, 2), (os.POSIX_SPAWN_DUP2, run.lease, _LEASE_FD)]  # fmt: skip
+                run.pid = os.posix_spawn(entry["argv0"], entry["argv"], {**env, **entry["env"]}, file_actions=actions, setsid=True,
+                                         setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
         except (OSError, ValueError) as error:
             return self.not_started(entry, run, out, error)
         if out != run.out:
@@ -301,12 +307,22 @@ class Keeper:
             if pid == 0:
                 break
             run = self.pids.pop(pid, None)
+            fault = ""
+            if run is not None and run.fate >= 0:
+                status, fault = confine.told(run.fate, status)
+                run.fate = -1
             if run is not None and run.record is not None:
                 run.record["judge"], run.judging = status, 0.0
             elif run is not None:
-                run.record = {"run": run.id, "id": run.routine, "at": time.time(), "born": run.born, "status": status,
+                run.record = {"run": run.id, "id": run.routine, "at": time.time(), "born": run.born, "status": None if fault else status,
                               "stopped": run.stopped, "cpu": round(usage.ru_utime + usage.ru_stime, 4),
                               "rss": usage.ru_maxrss * 1024}  # fmt: skip
+                if fault:
+                    run.record["error"], run.judge = fault, None
+                elif not run.stopped and "cpu" in run.limits and status & 0x7F == signal.SIGXCPU:
+                    run.over = "cpu"
+                if run.over:
+                    run.record["over"] = run.over
                 if run.judge is not None and not run.stopped:
                     self.ask_judge(run, run.record)
             elif pid in self.maskers:
@@ -329,11 +345,18 @@ class Keeper:
             return
         try:
             os.chdir(entry["cwd"])
-            actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
             judge = entry["judge"]
-            pid = os.posix_spawn(
-                judge["argv0"], judge["argv"], entry["env"], file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULT_SIGNALS
-            )
+            if "confine" in entry:  # it judges what a confined run has made, so it is not let out either
+                confined = {**entry, "argv0": judge["argv0"], "argv": judge["argv"], "stdin": os.devnull}
+                pid, run.fate = confine.start(confined, entry["env"], out, run.lease)
+            else:
+                actions = [
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, out, 2),
+                ]
+                pid = os.posix_spawn(judge["argv0"], judge["argv"], entry["env"], file_actions=actions, setsid=True, setsigmask=[],
+                                     setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
         except (OSError, ValueError):
             return
         finally:
@@ -405,6 +428,10 @@ class Keeper:
             self.next_cap_check = now + _CAP_SECONDS
             for run in self.runs.values():
                 leftovers.punch(self.runs_folder, f"{run.routine}/{run.id}/out", run.cap)
+            for run in [run for run in self.runs.values() if run.record is None and not run.stopped]:
+                run.over = leftovers.over(run.pid, run.limits)
+                if run.over:
+                    self.stop(run, "over_budget")
 
     def write_log(self) -> None:
         """Write the waiting lines of the log in one write. On a full disk they wait: the keeper must outlive it."""

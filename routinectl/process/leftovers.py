@@ -72,6 +72,16 @@ def signal_tree(leader: int, run_id: str, number: signal.Signals) -> None:
     signal_all(pids - {own}, number)
 
 
+def over(leader: int, limits: dict[str, int]) -> str:
+    """Say which limit the tree of a run has gone over: `cpu` (seconds) or `memory` (bytes); empty for none."""
+    if not limits.keys() & {"cpu", "memory"}:
+        return ""
+    cpu, memory = proc.use({item.pid for item in proc.descendants({leader})})
+    if cpu > limits.get("cpu", cpu):
+        return "cpu"
+    return "memory" if memory > limits.get("memory", memory) else ""
+
+
 def punch(folder: int, path: str, cap: int) -> None:
     """Free the middle of an output that has grown over its cap: its first and last parts are what people read."""
     try:
