@@ -16,7 +16,7 @@ from routinectl.core.units import from_iso, parse_duration, to_iso
 from routinectl.engine.dispatch import request_id
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import definitions
-from routinectl.operations import approvals, hooks, lifecycle, look, preview, proposals, runs, templates, write
+from routinectl.operations import approvals, edits, hooks, lifecycle, look, preview, proposals, runs, templates, write
 from routinectl.operations.access import EVERYBODY, owner_of
 from routinectl.operations.history import history, lines
 from routinectl.operations.session import Session
@@ -334,9 +334,19 @@ def _proposal(session: Session, call: Call) -> Data:
     raise NotFoundError(f"there is no open proposal '{wanted}'", "GET /proposals")
 
 
+def get_proposal(session: Session, call: Call) -> Answer:
+    """Return an open proposal, with the patch where it is of edits."""
+    item = _proposal(session, call)
+    text = edits.patch(session, item).decode(errors="replace") if proposals.is_edits(item) else None
+    return Answer({**item, **({} if text is None else {"patch": text})})
+
+
 def apply_proposal(session: Session, call: Call) -> Answer:
-    """Do what was proposed, once."""
-    return Answer(proposals.apply(session, _proposal(session, call), by=by(call)))
+    """Do what was proposed, once. Edits may reach all of the workspace, so that an admin applies them."""
+    item = _proposal(session, call)
+    if proposals.is_edits(item):
+        call.caller.require("admin")
+    return Answer(proposals.apply(session, item, by=by(call)))
 
 
 def reject_proposal(session: Session, call: Call) -> Answer:
@@ -397,6 +407,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "type": "object", "required": ["what"], "properties": {
             "what": {"enum": list(proposals.KINDS)}, "reason": {"type": "string"}, "payload": _PAYLOAD}}, errors=(400, 404)),
     Endpoint("GET", "/proposals", get_proposals, "viewer", "List what agents propose."),
+    Endpoint("GET", "/proposals/{proposal}", get_proposal, "viewer", "Show one, with its patch.", errors=(404,)),
     Endpoint("POST", "/proposals/{proposal}/apply", apply_proposal, "user", "Do what was proposed.", errors=(400, 404, 409, 422)),
     Endpoint("POST", "/proposals/{proposal}/reject", reject_proposal, "user", "Refuse it.",
              body={"type": "object", "properties": {"note": {"type": "string"}}}, errors=(400, 404)),

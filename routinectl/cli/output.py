@@ -14,7 +14,7 @@ from routinectl.core.units import format_duration, from_iso
 from routinectl.errors import DefinitionError, RoutinectlError
 
 ENVELOPE = 1
-_COLOURS = {"red": "31", "green": "32", "yellow": "33", "grey": "90", "bold": "1"}
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "grey": "90", "cyan": "36", "bold": "1"}
 _OF_OUTCOME = {"succeeded": "green", "quiet": "green", "active": "green", "failed": "red", "timed_out": "red", "invalid": "red",
                "interrupted": "red", "not_started": "red", "missed": "yellow", "skipped": "yellow", "held": "yellow",
                "paused": "yellow", "cancelled": "yellow", "disabled": "grey", "completed": "grey"}  # fmt: skip

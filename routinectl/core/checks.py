@@ -34,7 +34,6 @@ _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
     ("action", "agent"): _always,
     ("action", "output"): _always,
     ("action", "overwrite"): bool,
-    ("permissions", "level"): lambda value: value == "propose_edits",
     ("permissions", "tools"): bool,
     ("budget", "tokens"): _always,
     ("budget", "cost_usd"): _always,
@@ -257,6 +256,10 @@ def _expect(doc: Doc) -> Iterator[Problem]:
     else:
         if found.file is not None:
             yield from _inside(found.file.path, ("expect", "file", "path"))
+        proposes = doc.get("permissions", {}).get("level") == "propose_edits"
+        for key in [key for key in ("file", "command") if proposes and key in doc["expect"]]:
+            message = f"expect.{key} looks at the workspace, which a run at propose_edits does not change"
+            yield Problem(message, ("expect", key), "have the command itself look, and end with a code")
 
 
 def _policies(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:

@@ -32,7 +32,7 @@ from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.wish import Abandon, Skip, Start, Wish
-from routinectl.engine import confinement, dispatch, launch
+from routinectl.engine import confinement, dispatch, launch, proposing
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
@@ -402,7 +402,10 @@ class Engine:
         for item in items:
             name = self.world.running.get(item["run"])
             if name is not None:
-                yield self.end_of(name, self.world.standing(name).runs[run_of(item["run"])], item)
+                run = self.world.standing(name).runs[run_of(item["run"])]
+                end = self.end_of(name, run, item)
+                yield from proposing.events(self.layout, self.world.standing(name), name, run, end)
+                yield end
 
     def end_of(self, name: str, run: Run, item: Message) -> Event:
         """Return the end of a run, from the keeper's record of it."""
@@ -429,6 +432,9 @@ class Engine:
             if made:
                 text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}"
                 data |= {"outcome": "denied", "detail": "forged_git", "message": text}
+        refused = proposing.refused(self.layout.run(name, run.key))
+        if refused:
+            data |= {"outcome": "denied", "detail": "proposal", "message": f"these changes may not be proposed: {'; '.join(refused[:5])}"}
         return self.ending(name, run, data)
 
     def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:

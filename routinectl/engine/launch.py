@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from routinectl.agents import host
 from routinectl.core.routine import Action, Routine
 from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
@@ -193,7 +194,30 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["confine"] = _with_its_own(prepared.confine, folder, given)
         env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
         env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
+    if routine.permissions.level == "propose_edits":
+        return _hosted(layout, folder, entry)
     return entry
+
+
+_OF_THE_WORK = ("argv0", "argv", "cwd", "stdin", "confine")
+
+
+def _hosted(layout: Layout, folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose first process is a host of ours, outside the confinement, that does what the entry says inside."""
+    limits = entry.pop("limits", {})
+    work = {key: entry.pop(key) for key in _OF_THE_WORK}
+    spec = {"root": str(layout.root), "entry": {**work, "limits": limits}}
+    (folder / host.SPEC).write_text(json.dumps(spec))
+    program = host.program(folder)
+    return {
+        **entry,
+        "argv0": program[0],
+        "argv": program,
+        "cwd": str(layout.root),
+        "stdin": os.devnull,
+        "watch": limits,
+        "mask": entry.get("mask", []),
+    }
 
 
 def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:

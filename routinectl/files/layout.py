@@ -75,6 +75,10 @@ class Layout:
         """Files of other commits, for runs that are replayed as they were."""
         return self.private / "trees"
 
+    def proposal(self, proposal_id: str) -> Path:
+        """The patch of a proposal of edits; kept, whatever becomes of it."""
+        return self.private / "proposals" / f"{proposal_id}.patch"
+
     @property
     def tmp(self) -> Path:
         """Files on their way to another place."""

@@ -1,6 +1,7 @@
 """What an agent may only ask for, and a person does: applying or rejecting it, once.
 
-A proposal holds for the revision of the routine that it was made for; when that has changed, it is not applied.
+A proposal holds for the revision of the routine that it was made for; when that has changed, it is not applied. Edits
+that a run proposes (`edits.py`) hold as long as their patch applies.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.units import to_iso
+from routinectl.engine.proposing import EDITS
 from routinectl.errors import BusyError, NotFoundError, UsageError
-from routinectl.operations import lifecycle, runs
+from routinectl.operations import edits, lifecycle, runs
 from routinectl.operations.approvals import require_person
 from routinectl.operations.session import Session
 
@@ -36,6 +38,11 @@ def propose(session: Session, name: str, what: str, *, by: str, reason: str = ""
     return {"proposal": proposal_id, "routine": name, **item}
 
 
+def is_edits(item: Item) -> bool:
+    """Say whether a proposal is of edits: it has a patch (`edits.patch`)."""
+    return bool(item["what"] == EDITS)
+
+
 def waiting(session: Session, names: list[str]) -> list[Item]:
     """Return the open proposals about these routines, the oldest first."""
     found = [{"proposal": key, "routine": name, **item} for name in names for key, item in session.standing(name).proposals.items()]
@@ -56,12 +63,15 @@ def apply(session: Session, item: Item, *, by: str) -> Item:
     """Do what was proposed, once; return what became of it. Raises DeniedError for an agent, BusyError where the routine has changed."""
     require_person(session, "applying a proposal")
     name = item["routine"]
+    head = {"proposal": item["proposal"], "routine": name, "what": item["what"]}
+    if is_edits(item):
+        return {**head, **edits.apply(session, item, lambda: _answer(session, item, "proposal.applied", by=by), by)}
     if session.standing(name).revision != item["revision"]:
         raise BusyError(
             f"{name} was changed since this was proposed", f"routinectl show {name}, then routinectl proposals reject {item['proposal']}"
         )
     _answer(session, item, "proposal.applied", by=by)  # before it is done: after a crash it is not done twice
-    return {"proposal": item["proposal"], "routine": name, "what": item["what"], **_DO[item["what"]](session, item, by)}
+    return {**head, **_DO[item["what"]](session, item, by)}
 
 
 def reject(session: Session, item: Item, *, by: str, note: str = "") -> None:

@@ -43,7 +43,7 @@ _MNT_DETACH = 2
 _SYS_PIVOT_ROOT, _SYS_CLONE = {"x86_64": 155, "aarch64": 41}, {"x86_64": 56, "aarch64": 220}
 _SYS_SECCOMP, _SPEC_ALLOW = {"x86_64": 317, "aarch64": 277}, 4
 _SYS_MOUNT_SETATTR, _AT_RECURSIVE, _AT_EMPTY_PATH = 442, 0x8000, 0x1000
-_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
@@ -253,6 +253,8 @@ def _namespaces(entry: Entry, spec: dict[str, Any], env: dict[str, str], uid: in
     _checked(_prctl(_PR_SET_DUMPABLE, 0), "dumpable")
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN if number != signal.SIGCHLD else signal.SIG_DFL)
+    if spec.get("with_parent"):
+        _checked(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "death signal")
     if not spec["network"]:
         _raise_loopback()
     socket.sethostname("routine")

@@ -19,10 +19,11 @@ def init(folder: Path) -> None:
     _git(folder, "init", "--quiet")
 
 
-def commit(root: Path, path: Path, message: str) -> str:
-    """Commit exactly one file; return what git said against it, empty when it worked."""
-    added = _git(root, "add", "--", str(path))
-    done = _git(root, "commit", "--quiet", "--only", "-m", message, "--", str(path))
+def commit(root: Path, paths: list[Path], message: str) -> str:
+    """Commit exactly these files; return what git said against it, empty when it worked."""
+    names = [str(path) for path in paths]
+    added = _git(root, "add", "--", *names)
+    done = _git(root, "commit", "--quiet", "--only", "-m", message, "--", *names)
     return "" if done.returncode == 0 else (done.stderr or done.stdout or added.stderr).strip()
 
 
@@ -61,6 +62,62 @@ def export(root: Path, revision: str, target: Path) -> str:
         else:  # Python before 3.11.4: git writes no path that leads out, but it may write links that do
             archive.extractall(target, [item for item in archive if item.isreg() or item.isdir()])  # noqa: S202 - an archive of our own workspace, without links
     return ""
+
+
+def listed(root: Path) -> list[str] | None:
+    """Return the files below `root` that are tracked, or untracked and not ignored; None where it is in no work tree."""
+    done = subprocess.run(
+        ["git", *_SAFE, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."], cwd=root, env=_environment(),
+        capture_output=True, check=False)  # fmt: skip
+    return None if done.returncode else sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
+
+
+def difference(before: str, after: str, folder: Path) -> tuple[bytes, list[tuple[str, int | None, int | None]]]:
+    """Return what changed between two folders in `folder` as a patch, and each file with its added and removed lines (None: binary).
+
+    No repository takes part, and no configuration: what is compared was written by a run.
+    """
+    words = ["git", *_SAFE, "diff", "--no-index", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color"]
+    env = _environment() | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CEILING_DIRECTORIES": str(folder),
+    }
+    text, counted = (
+        subprocess.run([*words, *more, before, after], cwd=folder, env=env, capture_output=True, check=False).stdout
+        for more in (["--binary", "--src-prefix=", "--dst-prefix="], ["--numstat", "-z"]))  # fmt: skip
+    return text, _counted(counted, before, after)
+
+
+def _counted(data: bytes, before: str, after: str) -> list[tuple[str, int | None, int | None]]:
+    """Read `--numstat -z` of two folders: counts, then both names, one of which may be /dev/null."""
+    found = []
+    parts = data.split(b"\0")
+    for index in range(0, len(parts) - 2, 3):
+        added, removed, _ = os.fsdecode(parts[index]).split("\t")
+        names = [os.fsdecode(part) for part in parts[index + 1 : index + 3]]
+        name = next(name.removeprefix(top + "/") for name, top in zip(names, (before, after), strict=True) if name != os.devnull)
+        found.append((name, None if added == "-" else int(added), None if removed == "-" else int(removed)))
+    return found
+
+
+def apply(root: Path, patch: bytes, *, check: bool) -> str:
+    """Apply a patch of `difference` to the files below `root`, or only see whether that can be done; return what git says against it."""
+    done = _apply(root, patch, *(["--check"] if check else []))
+    return "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip()
+
+
+def touched(root: Path, patch: bytes) -> list[str]:
+    """Return the files that `apply` would change, as git itself reads the patch."""
+    done = _apply(root, patch, "--numstat", "-z")
+    return sorted(os.fsdecode(line.split(b"\t", 2)[2]) for line in done.stdout.split(b"\0") if line)
+
+
+def _apply(root: Path, patch: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
+    words = ["git", *_SAFE, "apply", "-p1", "--whitespace=nowarn", *options, "-"]
+    env = _environment() | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
+    return subprocess.run(words, cwd=root, env=env, input=patch, capture_output=True, check=False)
 
 
 def _environment() -> dict[str, str]:

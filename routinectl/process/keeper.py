@@ -60,7 +60,7 @@ class Run:
         self.pid = self.start = self.masker = 0
         self.born = 0.0
         self.fate = -1  # a pipe that tells of its first process what an exit status cannot (`confine.told`)
-        self.limits: dict[str, int] = entry.get("limits", {})
+        self.limits: dict[str, int] = entry.get("watch", entry.get("limits", {}))  # of the whole tree, looked at now and then
         self.over = ""  # which limit its whole tree went over
         self.stopped = ""  # why the keeper stops it: timed_out or cancelled
         self.kill_at = 0.0  # when TERM is followed by KILL
@@ -260,7 +260,7 @@ class Keeper:
                 self.maskers[run.masker] = run
             os.chdir(entry["cwd"])
             os.umask(entry["umask"])
-            if "confine" in entry or run.limits:
+            if "confine" in entry or entry.get("limits"):
                 run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, run.lease)
             else:
                 actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),

@@ -1,0 +1,48 @@
+"""From what a run at `propose_edits` has left in its folder to a proposal on record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from routinectl.core.event import Event
+from routinectl.core.standing import Run, Standing
+from routinectl.files import atomic, run_logs
+from routinectl.files.layout import Layout
+
+_MOST_FILES = 100  # that the event names
+EDITS = "edits"
+
+
+def refused(folder: Path) -> list[str]:
+    """Return what of a run's changes may not be proposed, each with its reason."""
+    return list(_left(folder).get("refused", ()))
+
+
+def _left(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "proposal.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def events(layout: Layout, standing: Standing, name: str, run: Run, end: Event) -> Iterator[Event]:
+    """Keep the patch that an ended run has left, and yield the proposal of it. What it was made in is removed."""
+    folder = layout.run(name, run.key)
+    run_logs.remove_tree(folder / "tree")
+    files = _left(folder).get("files")
+    if not files or end.data["outcome"] not in ("succeeded", "quiet"):
+        return
+    patch = (folder / "proposal.patch").read_bytes()
+    proposal = f"p-{hashlib.sha256(run.key.encode()).hexdigest()[:8]}"
+    path = layout.proposal(proposal)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    atomic.write(path, patch, mode=0o600)
+    yield Event("proposal.created", name, {
+        "at": end.data["at"], "proposal": proposal, "what": EDITS, "by": f"run {run.key}", "run": run.id, "revision": standing.revision,
+        "reason": end.data.get("message") or "", "sha256": hashlib.sha256(patch).hexdigest(), "count": len(files), "files": files[:_MOST_FILES],
+    })  # fmt: skip
