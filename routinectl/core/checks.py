@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routinectl.core import expect, pattern, permissions, quiet_hours, reaction
+from routinectl.core import expect, model_checks, pattern, permissions, quiet_hours, reaction
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
 from routinectl.core.reaction import CHANNEL
 from routinectl.core.routine import ID, Doc
@@ -21,6 +21,7 @@ from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.moment import parse_bound
 from routinectl.core.schedule.read import KINDS, Reading, read_trigger
 from routinectl.core.schedule.zone import Zone
+from routinectl.core.settings import Settings
 from routinectl.core.units import format_duration, parse_duration, parse_size
 from routinectl.errors import DefinitionError, ScheduleError
 
@@ -30,15 +31,8 @@ def _always(value: Any) -> bool:
 
 
 _NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("action", "prompt"): _always,
     ("action", "agent"): _always,
-    ("action", "output"): _always,
-    ("action", "overwrite"): bool,
     ("permissions", "tools"): bool,
-    ("budget", "tokens"): _always,
-    ("budget", "cost_usd"): _always,
-    ("budget", "per_day", "cost_usd"): _always,
-    ("budget", "per_day", "tokens"): _always,
 }
 REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always)
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
@@ -60,29 +54,27 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
 _SIZES = {"output": ("1KiB", "1TiB", "10MiB"), "memory": ("16MiB", "1TiB", "512MiB")}
 
 
-def check(doc: Doc, reading: Reading, pools: Collection[str] = ()) -> list[Problem]:
-    """Return every fault of an effective document that its schema accepts, in the order of the checks.
-
-    `pools` are the names that limits.pools of the workspace gives.
-    """
+def check(doc: Doc, reading: Reading, settings: Settings) -> list[Problem]:
+    """Return every fault of an effective document that its schema accepts, in the order of the checks."""
     try:
         zone = zones.load(doc["timezone"])
     except ScheduleError as error:
-        return [Problem(error.message, ("timezone",), error.hint), *_others(doc, pools)]
-    return [*_triggers(doc, replace(reading, zone=zone)), *_bounds(doc, zone), *_others(doc, pools)]
+        return [Problem(error.message, ("timezone",), error.hint), *_others(doc, settings)]
+    return [*_triggers(doc, replace(reading, zone=zone)), *_bounds(doc, zone), *_others(doc, settings)]
 
 
-def _others(doc: Doc, pools: Collection[str]) -> Iterator[Problem]:
+def _others(doc: Doc, settings: Settings) -> Iterator[Problem]:
     yield from _not_in_force(doc)
     yield from _durations(doc)
     yield from _concurrency(doc)
     yield from _quiet_hours(doc, ())
     yield from _notify(doc)
-    yield from _policies(doc, pools)
+    yield from _policies(doc, settings.pools)
     yield from _calendar(doc)
     yield from _expect(doc)
     yield from _action(doc["action"])
     yield from permissions.faults(doc)
+    yield from model_checks.check(doc, settings)
     yield from _sizes(doc)
 
 

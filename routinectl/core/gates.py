@@ -135,10 +135,15 @@ def _quiet_hours(asking: Asking) -> Refusal | None:
 
 
 def _daily_budget(asking: Asking) -> Refusal | None:
-    most = asking.routine.runs_per_day
-    if most is None or asking.standing.runs_on(local_day(asking.routine, asking.now)) < most:
+    most, caps = asking.routine.runs_per_day, asking.routine.spending.day
+    if most is None and not caps.any:
         return None
-    return Refusal("daily_budget", facts={"rule": "budget.per_day.runs", "value": most})
+    day = local_day(asking.routine, asking.now)
+    if most is not None and asking.standing.runs_on(day) >= most:
+        return Refusal("daily_budget", facts={"rule": "budget.per_day.runs", "value": most})
+    over = caps.is_over(asking.standing.spent_on(day))
+    value = caps.tokens if over == "tokens" else caps.cost
+    return Refusal("daily_budget", facts={"rule": f"budget.per_day.{over}", "value": value}) if over else None
 
 
 def _fire_rate(asking: Asking) -> Refusal | None:

@@ -63,6 +63,8 @@ def read(doc: Mapping[str, Any]) -> Permissions:
 
 def outward(doc: Mapping[str, Any]) -> bool:
     """Say whether a routine may have effects outside this machine: every face shows a badge then."""
+    if "prompt" in doc["action"]:
+        return False  # one call without tools does nothing outside
     return read(doc).external != "none" or doc.get("permissions", {}).get("network") is True
 
 
@@ -95,11 +97,17 @@ def faults(doc: Mapping[str, Any]) -> Iterator[Problem]:
     for key in ("read", "write"):
         for index, text in enumerate(written.get(key, ())):
             path: Path = ("permissions", key, index)
-            placed = _placed(text)
-            leaves = not text.startswith("/") and placed != "/w" and not placed.startswith("/w/")
-            why = "leaves the workspace" if leaves else refusal(placed, "/w", "id", writing=key == "write")
+            why = refusal_of(text, writing=key == "write")
             if why:
                 yield Problem(f"permissions.{key} '{text}' {why}", path, f"{key}: [{'out/' if key == 'write' else 'workspace:daily/'}]")
+
+
+def refusal_of(text: str, *, writing: bool) -> str:
+    """Say why a path as a definition writes it may not be granted; empty when it may, as far as its text can tell."""
+    placed = _placed(text)
+    if not text.startswith("/") and placed != "/w" and not placed.startswith("/w/"):
+        return "leaves the workspace"
+    return refusal(placed, "/w", "id", writing=writing)
 
 
 def _placed(text: str) -> str:

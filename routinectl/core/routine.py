@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import calendar, expect, permissions, quiet_hours, reaction, retry, sla
+from routinectl.core import budget, calendar, expect, permissions, prompt, quiet_hours, reaction, retry, sla
+from routinectl.core.budget import Budget
 from routinectl.core.calendar import Calendar, Days
 from routinectl.core.expect import Expect
 from routinectl.core.permissions import Permissions
+from routinectl.core.prompt import Prompt
 from routinectl.core.quiet_hours import QuietHours
 from routinectl.core.reaction import Reaction
 from routinectl.core.retry import Retry
@@ -65,6 +67,9 @@ class Action:
     entrypoint: str = ""
     args: Mapping[str, Any] | None = None
     interpreter: str = ""
+    prompt: Prompt | None = None
+    output: str = ""
+    overwrite: bool = False
     payload: Mapping[str, Any] | None = None
     workdir: str = "."
     env: Mapping[str, str] | None = None
@@ -107,6 +112,7 @@ class Routine:
     pool: str = ""
     priority: str = "normal"
     permissions: Permissions = permissions.FULL
+    spending: Budget = budget.NONE  # of tokens and money
     cpu: timedelta | None = None  # CPU time of one run
     memory: int | None = None  # bytes, of one run
     reactions: tuple[Reaction, ...] = ()  # the triggers that are no time
@@ -156,7 +162,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
     texts = sorted(f"{trigger.text} {trigger.zone.name}" for trigger in triggers)
     concurrency = doc.get("concurrency", {})
     policy = concurrency.get("policy", "forbid")
-    budget = doc.get("budget", {})
+    caps = doc.get("budget", {})
     return Routine(
         id=routine_id,
         name=doc["name"],
@@ -174,22 +180,23 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         kill_grace=_duration(doc, "kill_grace", timedelta(seconds=10)),
         keep_leftovers=doc.get("leftovers") == "keep",
         max_runs=doc.get("max_runs"),
-        output_cap=parse_size(budget.get("output", "10MiB")),
+        output_cap=parse_size(caps.get("output", "10MiB")),
         action=_action(doc["action"]),
         quiet_hours=quiet_hours.read(doc["quiet_hours"]) if "quiet_hours" in doc else None,
         dedup_window=_duration(doc, "dedup_window", timedelta()),
         retry=retry.read(doc.get("retry", {})),
         idempotent=doc.get("idempotent", False),
         pause_after_failures=doc.get("pause_after_failures"),
-        runs_per_day=budget.get("per_day", {}).get("runs"),
+        runs_per_day=caps.get("per_day", {}).get("runs"),
         approval=_approval(doc.get("approval", "none")),
         sla=sla.read(doc.get("sla", {})),
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,
         pool=doc.get("pool", ""),
         priority=doc.get("priority", "normal"),
         permissions=permissions.read(doc),
-        cpu=parse_duration(budget["cpu"]) if "cpu" in budget else None,
-        memory=parse_size(budget["memory"]) if "memory" in budget else None,
+        spending=budget.read(caps),
+        cpu=parse_duration(caps["cpu"]) if "cpu" in caps else None,
+        memory=parse_size(caps["memory"]) if "memory" in caps else None,
         reactions=reaction.read(doc),
     )
 
@@ -234,8 +241,11 @@ def _action(doc: Doc) -> Action:
     umask = int(doc["umask"], 8) if "umask" in doc else None
     shared: dict[str, Any] = {
         "payload": doc.get("payload"), "workdir": doc.get("workdir", "."), "env": env, "secrets": secrets,
-        "stdin_payload": doc.get("stdin") == "payload", "umask": umask,
+        "stdin_payload": doc.get("stdin") == "payload", "umask": umask, "output": doc.get("output", ""),
+        "overwrite": doc.get("overwrite", False),
     }  # fmt: skip
+    if "prompt" in doc:
+        return Action("prompt", prompt=prompt.read(doc["prompt"]), **shared)
     if "python" in doc:
         python = doc["python"]
         return Action("python", entrypoint=python["entrypoint"], args=python.get("args"),

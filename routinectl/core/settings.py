@@ -12,7 +12,6 @@ from routinectl.core.schedule import zone
 from routinectl.core.units import parse_duration, parse_size
 from routinectl.errors import ScheduleError
 
-NOT_IN_FORCE = ("models",)
 SENDERS = ("apprise", "command", "desktop")
 
 
@@ -64,6 +63,29 @@ class Notify:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs: US dollars for a million tokens sent, and answered."""
+
+    input: float
+    output: float
+
+    def of(self, sent: int, answered: int) -> float:
+        """Return what so many tokens cost."""
+        return (sent * self.input + answered * self.output) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A language model: whose, which, where, and a reference (("env" or "file", name)) to its key, or nothing."""
+
+    provider: str
+    model: str
+    base_url: str = ""
+    key: tuple[str, ...] = ()
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. `defaults` are raw, and merged into each definition before it is read."""
 
@@ -82,11 +104,12 @@ class Settings:
     http_listen: str = ""
     http_hosts: tuple[str, ...] = ()
     notify: Notify = Notify()
+    models: Mapping[str, Model] = field(default_factory=dict)
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
     """Return the settings of a document that the schema accepts, and the faults that a schema cannot see."""
-    problems = [_not_yet(key) for key in NOT_IN_FORCE if key in doc]
+    problems: list[Problem] = []
     limits, retention = doc.get("limits", {}), doc.get("retention", {})
     timezone = doc.get("timezone", "UTC")
     try:
@@ -109,6 +132,7 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         doc.get("trust", "local"), _maintenance(doc.get("maintenance", {}), problems),
         doc.get("http", {}).get("listen", ""), tuple(doc.get("http", {}).get("hosts", ())),
         _notify(doc.get("notify", {}), problems),
+        {name: _model(item) for name, item in doc.get("models", {}).items()},
     )  # fmt: skip
     return settings, problems
 
@@ -143,13 +167,13 @@ def _target(name: str, item: Mapping[str, Any], problems: list[Problem]) -> Targ
     return Target(senders[0], tuple(value) if isinstance(value, list) else (), timeout)
 
 
+def _model(item: Mapping[str, Any]) -> Model:
+    price = Price(float(item["price"]["input"]), float(item["price"]["output"])) if "price" in item else None
+    return Model(item["provider"], item["model"], item.get("base_url", ""), _reference(item.get("api_key", {})), price)
+
+
 def _reference(item: Mapping[str, str]) -> tuple[str, ...]:
     return next(iter(item.items()), ())
-
-
-def _not_yet(*path: str) -> Problem:
-    name = ".".join(path)
-    return Problem(f"'{name}' is not in force in this version, so it is refused rather than ignored", path, f"remove {name}")
 
 
 def _seconds(doc: Mapping[str, Any], key: str, default: int, above: tuple[str, ...], problems: list[Problem]) -> int:

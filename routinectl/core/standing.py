@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from routinectl.core.budget import Amount
 from routinectl.core.event import Event
 from routinectl.core.routine import schedule_key
 from routinectl.core.units import from_iso, to_iso
@@ -131,6 +132,7 @@ class Standing:
     dedup: dict[str, str] = field(default_factory=dict)  # payload -> when it last started a run
     day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
     hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
+    spent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by day of its zone: tokens, cost, and what calls have reserved
     heard: list[str] = field(default_factory=list)  # what the last requests of triggers that are no time came from
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
 
@@ -144,6 +146,14 @@ class Standing:
         """Whether anything waits or goes on, or needs a person."""
         asked = self.approval is not None and self.approval["state"] == "requested"
         return bool(self.runs or self.requests or self.holds or self.draft or self.proposals or self.overdue or self.invalid or asked)
+
+    def spent_on(self, day: str) -> Amount:
+        """Return what models were asked for on a day of the routine's zone (known only where a budget of the day counts it)."""
+        found = self.spent.get(day)
+        if found is None:
+            return Amount()
+        held = found["reserved"].values()
+        return Amount(found["tokens"] + sum(item[0] for item in held), found["cost"] + sum(item[1] for item in held))
 
     def runs_on(self, day: str) -> int:
         """Return how many runs were started on a day of the routine's zone (known only where a budget counts them)."""
@@ -379,6 +389,7 @@ def _ended(standing: Standing, event: Event) -> None:
     data = event.data
     if standing.runs.pop(data["run"], None) is None:
         return
+    _settle_rest(standing, data["run"])
     standing.last_run, standing.last_outcome = data["run"], data["outcome"]
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
     if data.get("mode") in APART:
@@ -387,6 +398,34 @@ def _ended(standing: Standing, event: Event) -> None:
         standing.last_good, standing.last_good_at = data["run"], _at(event)
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0
     standing.forgiven = min(standing.forgiven, standing.failures)
+
+
+_DAYS_KEPT = 3  # of what was spent: a run that began yesterday still settles
+
+
+def _reserved(standing: Standing, event: Event) -> None:
+    data = event.data
+    day = standing.spent.setdefault(data["day"], {"tokens": 0, "cost": 0.0, "reserved": {}})
+    day["reserved"][data["call"]] = [data["tokens"], data["cost"] or 0.0]
+    for old in sorted(standing.spent)[:-_DAYS_KEPT]:
+        del standing.spent[old]
+
+
+def _settled(standing: Standing, event: Event) -> None:
+    data = event.data
+    day = standing.spent.get(data["day"])
+    if day is not None and day["reserved"].pop(data["call"], None) is not None:
+        day["tokens"] += data["tokens"]
+        day["cost"] += data["cost"] or 0.0
+
+
+def _settle_rest(standing: Standing, run: str) -> None:
+    """What a run reserved and never settled counts as spent: its last call may have been answered."""
+    for day in standing.spent.values():
+        for call in [call for call in day["reserved"] if call.partition("/")[0].partition(".")[0] == run]:
+            tokens, cost = day["reserved"].pop(call)
+            day["tokens"] += tokens
+            day["cost"] += cost
 
 
 def _breached(standing: Standing, event: Event) -> None:
@@ -456,6 +495,7 @@ _FOLDERS = {
     "sla.breached": _breached, "sla.recovered": _recovered,
     "approval.requested": _asked, "approval.granted": _granted, "approval.denied": _refused, "approval.expired": _refused,
     "routine.drafted": _drafted, "routine.activated": _activated, "routine.vouched": _vouched,
+    "budget.reserved": _reserved, "budget.settled": _settled,
     "proposal.created": _proposed, "proposal.applied": _proposal_answered, "proposal.rejected": _proposal_answered,
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.wish import Abandon, Skip, Start, Wish
-from routinectl.engine import confinement, dispatch, launch, proposing
+from routinectl.engine import confinement, dispatch, launch, proposing, reporting
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
@@ -267,7 +267,7 @@ class Engine:
             commit = self.contents.commit()
             if commit:
                 facts["commit"] = commit
-            prepared = launch.prepare(self.layout, self._routine(name), entry.standing.revision, facts)
+            prepared = launch.prepare(self.layout, self.settings, self._routine(name), entry.standing.revision, facts)
             entry.prepared = prepared
         assert isinstance(prepared, launch.Prepared)
         return prepared
@@ -285,7 +285,7 @@ class Engine:
             "fingerprint": definition.fingerprint,
             "content": Contents(layout).of(name, definition.fingerprint, launch.named_files(layout, routine)),
         }
-        return routine, launch.prepare(layout, routine, "", facts)
+        return routine, launch.prepare(layout, self.settings, routine, "", facts)
 
     def make_ready(self, name: str, wake: float) -> None:
         """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
@@ -432,9 +432,13 @@ class Engine:
             if made:
                 text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}"
                 data |= {"outcome": "denied", "detail": "forged_git", "message": text}
+        data |= reporting.report(self.layout, routine, run) if not item["stopped"] else {}
         refused = proposing.refused(self.layout.run(name, run.key))
         if refused:
             data |= {"outcome": "denied", "detail": "proposal", "message": f"these changes may not be proposed: {'; '.join(refused[:5])}"}
+        if routine is not None and routine.action.output and data["outcome"] in ("succeeded", "quiet"):
+            fault = reporting.write_output(self.layout, routine, run)
+            data |= {"outcome": "failed", "detail": "output", "message": fault} if fault else {}
         return self.ending(name, run, data)
 
     def ending(self, name: str, run: Run, data: dict[str, Any]) -> Event:

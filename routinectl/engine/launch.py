@@ -7,22 +7,24 @@ The environment of a run is stated, small and the same whoever started it: what 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import os
 import pwd
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from routinectl.agents import host
+from routinectl.core import gates, prompt
 from routinectl.core.routine import Action, Routine
+from routinectl.core.settings import Settings
 from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
 from routinectl.core.wish import Start
-from routinectl.engine import confinement
+from routinectl.engine import confinement, host
 from routinectl.files import leavings, run_logs
 from routinectl.files.layout import Layout
 
@@ -48,6 +50,7 @@ class Prepared:
     facts: dict[str, Any]
     masks: list[str] = field(default_factory=list)
     fault: str = ""
+    asks: dict[str, Any] | None = None  # the model that a prompt asks, and its key
     limits: dict[str, int] = field(default_factory=dict)
     confine: confinement.Spec | None = None
     judge: dict[str, Any] | None = None  # the command that judges the result
@@ -62,7 +65,7 @@ def base_environment() -> dict[str, str]:
             "LANG": "C.UTF-8"}  # fmt: skip
 
 
-def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, Any]) -> Prepared:
+def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str, facts: dict[str, Any]) -> Prepared:
     """Return what the next runs of a routine need; a fault is kept, and told when a run should have started."""
     action = routine.action
     env = dict(action.env or {})
@@ -74,6 +77,8 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
     }
     confine = None
     umask = action.umask if action.umask is not None else 0o022
+    if action.prompt is not None:
+        return _prepare_prompt(layout, settings, routine, Prepared(revision, "", [], env, str(layout.root), 0o077, facts))
     try:
         cwd = _folder(layout, routine)
         argv = command_of(layout, routine, action)
@@ -93,6 +98,25 @@ def prepare(layout: Layout, routine: Routine, revision: str, facts: dict[str, An
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge)
 
 
+def _prepare_prompt(layout: Layout, settings: Settings, routine: Routine, prepared: Prepared) -> Prepared:
+    """Return what asking a model needs: the extra, the model and its key."""
+    wanted = routine.action.prompt
+    assert wanted is not None
+    os.makedirs(prepared.env["ROUTINE_MEMORY"], exist_ok=True)
+    model = settings.models.get(wanted.model)
+    if importlib.util.find_spec("pydantic_ai") is None:
+        return replace(prepared, fault="asking a model needs the extra agents: pip install 'routinectl[agents]'")
+    if model is None:
+        return replace(prepared, fault=f"routinectl.yaml has no model '{wanted.model}'")
+    try:
+        key = _secret(layout, routine.id, f"the key of the model {wanted.model}", model.key, "workspace:") if model.key else ""
+    except CannotStart as error:
+        return replace(prepared, fault=str(error))
+    price = [model.price.input, model.price.output] if model.price else None
+    asks = {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key}
+    return replace(prepared, asks=asks, masks=[key] if key else [])
+
+
 def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
     wanted = routine.expect.judge
     if wanted is None:
@@ -107,6 +131,9 @@ def named_files(layout: Layout, routine: Routine) -> list[str]:
     Words of the command (and of the command that judges it) that name a file, and the module of a Python entrypoint.
     """
     action = routine.action
+    if action.prompt is not None:
+        file = layout.resolve(routine.id, action.prompt.file) if action.prompt.file else ""
+        return [file] if file else []
     words = [*action.argv, *(routine.expect.judge.argv if routine.expect.judge else ()), *action.line.split(), action.interpreter]
     cwd = layout.resolve(routine.id, action.workdir)
     paths = [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
@@ -156,18 +183,23 @@ def _program(name: str, cwd: str, path: str) -> str:
 
 def _secrets(layout: Layout, routine: Routine) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, (kind, where) in (routine.action.secrets or {}).items():
-        if kind == "env":
-            if where not in os.environ:
-                raise CannotStart(f"the secret {name} is not there: {where} is not set where routinectl runs")
-            found[name] = os.environ[where]
-            continue
-        path = layout.resolve(routine.id, where)
-        try:
-            found[name] = Path(path).read_text(errors="surrogateescape").rstrip("\n")
-        except OSError as error:
-            raise CannotStart(f"the secret {name} is not there: {path}: {error.strerror}") from None
+    for name, reference in (routine.action.secrets or {}).items():
+        found[name] = _secret(layout, routine.id, f"the secret {name}", reference)
     return found
+
+
+def _secret(layout: Layout, routine_id: str, what: str, reference: tuple[str, ...], above: str = "") -> str:
+    """Return what a reference names: an environment variable, or a file (`above` is put before its path). Raises CannotStart."""
+    kind, where = reference
+    if kind == "env":
+        if where not in os.environ:
+            raise CannotStart(f"{what} is not there: {where} is not set where routinectl runs")
+        return os.environ[where]
+    path = layout.resolve(routine_id, where if where.startswith("/") else above + where)
+    try:
+        return Path(path).read_text(errors="surrogateescape").rstrip("\n")
+    except OSError as error:
+        raise CannotStart(f"{what} is not there: {path}: {error.strerror}") from None
 
 
 def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, Any]:
@@ -194,30 +226,52 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["confine"] = _with_its_own(prepared.confine, folder, given)
         env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
         env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
+    if prepared.asks is not None:
+        return _asking(layout, routine, prepared.asks, folder, entry, now)
     if routine.permissions.level == "propose_edits":
-        return _hosted(layout, folder, entry)
+        limits = entry.pop("limits", {})
+        work = {name: entry.pop(name) for name in _OF_THE_WORK}
+        return {
+            **_hosted(layout, folder, entry, {"kind": "edits", "root": str(layout.root), "entry": {**work, "limits": limits}}),
+            "watch": limits,
+        }
     return entry
 
 
 _OF_THE_WORK = ("argv0", "argv", "cwd", "stdin", "confine")
 
 
-def _hosted(layout: Layout, folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry whose first process is a host of ours, outside the confinement, that does what the entry says inside."""
-    limits = entry.pop("limits", {})
-    work = {key: entry.pop(key) for key in _OF_THE_WORK}
-    spec = {"root": str(layout.root), "entry": {**work, "limits": limits}}
+def _hosted(layout: Layout, folder: Path, entry: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose first process is a host of ours that does what `spec` says."""
     (folder / host.SPEC).write_text(json.dumps(spec))
     program = host.program(folder)
+    return {**entry, "argv0": program[0], "argv": program, "cwd": str(layout.root), "stdin": os.devnull, "mask": entry.get("mask", [])}
+
+
+def asking_spec(layout: Layout, routine: Routine) -> dict[str, Any]:
+    """Return what a prompt is made of, with absolute paths."""
+    wanted = routine.action.prompt
+    assert wanted is not None
     return {
-        **entry,
-        "argv0": program[0],
-        "argv": program,
-        "cwd": str(layout.root),
-        "stdin": os.devnull,
-        "watch": limits,
-        "mask": entry.get("mask", []),
-    }
+        "root": str(layout.root), "text": wanted.text, "file": layout.resolve(routine.id, wanted.file) if wanted.file else "",
+        "context": [layout.resolve(routine.id, path) for path in wanted.context], "max_tokens": wanted.max_tokens,
+        "memory": f"{layout.folder(routine.id)}/memory/{prompt.MEMORY_FILE}", "quiet_reply": wanted.quiet_reply,
+    }  # fmt: skip
+
+
+def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], folder: Path, entry: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the entry of a prompt; the key of its model goes by the environment, for a file would keep it."""
+    spending = routine.spending
+    spec = {
+        "kind": "prompt", "id": routine.id, "run": entry["run"], "workspace": str(layout.root), **asking_spec(layout, routine),
+        "payload": entry["env"]["ROUTINE_PAYLOAD"] if entry["env"]["ROUTINE_PAYLOAD"] != os.devnull else None,
+        "model": {key: value for key, value in asks.items() if key != "key"}, "day": gates.local_day(routine, now),
+        "budget": {"tokens": spending.run.tokens, "cost_usd": spending.run.cost,
+                   "per_day": {"tokens": spending.day.tokens, "cost_usd": spending.day.cost}},
+        "seconds": routine.timeout.total_seconds(),
+    }  # fmt: skip
+    entry["env"] = {**entry["env"], host.KEY: asks["key"]}
+    return _hosted(layout, folder, entry, spec)
 
 
 def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:

@@ -174,7 +174,7 @@ def problems_of(doc: Any, routine_id: str, settings: Settings, now: datetime, *,
         problems = schema.faults(schemas.load("routine"), doc)
         return problems or [Problem("it does not satisfy the schema", (), "routinectl schema")]
     reading = Reading(zone.load(_UTC), to_epoch(now), settings.min_interval, past)
-    return checks.check(effective(routine_id, doc, settings), reading, settings.pools)
+    return checks.check(effective(routine_id, doc, settings), reading, settings)
 
 
 def unread(error: OSError, file: str) -> UnreadableError:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from routinectl.files import atomic
 from routinectl.files.layout import Layout
 
 _TAIL_BYTES = 4096
@@ -89,6 +90,18 @@ def _head(path: Path) -> bytes:
         return os.read(fd, _TAIL_BYTES)
     finally:
         os.close(fd)
+
+
+def deliver(root: Path, source: Path, path: str, *, overwrite: bool) -> None:
+    """Copy a run's output to where its definition wants it, never through a link below the workspace. Raises OSError."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    real = os.path.realpath(root) + folder[len(str(root)) :] if folder.startswith(str(root)) else folder
+    if os.path.realpath(folder) != real:
+        raise OSError(f"{folder} leads elsewhere")
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(path)
+    atomic.write(Path(path), source.read_bytes())
 
 
 def is_name(run: str) -> bool:

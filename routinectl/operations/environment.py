@@ -13,7 +13,7 @@ def of(session: Session, name: str) -> dict[str, str]:
     routine = session.routine(name)
     if routine is None:
         raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
-    prepared = launch.prepare(session.layout, routine, "", {})
+    prepared = launch.prepare(session.layout, session.settings, routine, "", {})
     slot = routine.schedule.next_after(session.now) or session.now
     env = launch.base_environment() | launch.environment(
         session.layout, routine, prepared, Start(name, slot, "on_time", slot=slot), "RUN", session.now

@@ -15,7 +15,7 @@ from routinectl.core.verdict import words
 from routinectl.errors import UsageError
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
-from routinectl.operations import runs
+from routinectl.operations import asking, runs
 from routinectl.operations.session import Session
 
 if TYPE_CHECKING:
@@ -52,9 +52,26 @@ def command(
     asked = Asked(routine, wait, follow, force, payload, limit, exit_code == "own", as_json)
     if dry_run:
         with Session(context.layout()) as session:
-            output.say(f"Dry run: would run {session.id_of(routine)}")
+            _would_run(session, session.id_of(routine), as_json=as_json)
         return 0
     return run(context.layout(), asked)
+
+
+def _would_run(session: Session, name: str, *, as_json: bool) -> None:
+    """Say what would run; of a prompt, what would be sent."""
+    found = asking.would_send(session, name)
+    if as_json:
+        output.data("dry_run", {"id": name, "asks": found})
+        return
+    output.say(f"Dry run: would run {name}")
+    if found is None:
+        return
+    cost = f", ${found['most_usd']:.4f} at most" if found["most_usd"] is not None else ", of unknown cost"
+    output.say(f"It would send about {found['tokens']} tokens to {found['model']} ({found['provider']}), "
+               f"for an answer of at most {found['max_tokens']}{cost}:")  # fmt: skip
+    output.table([(str(piece["tokens"]), output.safe(piece["name"])) for piece in found["pieces"]], ["TOKENS", "WHAT"])
+    for remark in found["remarks"]:
+        output.say(f"note: {output.safe(remark)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""A run at `propose_edits`: its program works on a copy of the workspace, and what it has changed is left as a proposal.
+
+The copy is made and compared outside the confinement, by the run's host. It leaves `proposal.patch` in the run's folder,
+and `proposal.json` about it; the engine makes an event of that when the run has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from routinectl.agents.confined import run_confined
+from routinectl.files import edits
+from routinectl.process import git
+
+_MOST_PATCH = 10 << 20
+_BASE, _EDITED = "base", "edited"
+
+
+def run(folder: Path, spec: dict[str, Any], stopped: Callable[[], bool]) -> int:
+    """Run the program of `spec` so; return its exit status. Raises OSError, edits.TooLarge when it could not begin."""
+    root, tree = Path(spec["root"]), folder / "tree"
+    names = git.listed(root)
+    edits.copy(root, edits.everything(root) if names is None else names, tree / _BASE)
+    edits.duplicate(tree / _BASE, tree / _EDITED)
+    status = run_confined(_inside(spec, tree / _EDITED), dict(os.environ))
+    if status == 0 and not stopped():
+        status = _leave(folder, tree)
+    return status
+
+
+def _inside(spec: dict[str, Any], edited: Path) -> dict[str, Any]:
+    """Return the program's entry with the copy in the workspace's place, and on it what the copy has not."""
+    entry: dict[str, Any] = spec["entry"]
+    root = spec["root"]
+    binds = [[str(edited), root, True]]
+    for source, target, writable in entry["confine"]["binds"]:
+        within = target.startswith(root + "/")
+        place = edited / target.removeprefix(root + "/")
+        if within and not writable and os.path.lexists(place):
+            continue  # the copy has it, and there it may be changed
+        if within and os.path.isdir(source):
+            place.mkdir(parents=True, exist_ok=True)
+        binds.append([source, target, writable])
+    if not os.path.isdir(edited / os.path.relpath(entry["cwd"], root)) and entry["cwd"].startswith(root + "/"):
+        raise OSError(f"the workdir {entry['cwd']} holds no file that git knows, so the copy has none")
+    return {**entry, "confine": {**entry["confine"], "binds": binds, "empty": [], "base": "", "with_parent": True}}
+
+
+def _leave(folder: Path, tree: Path) -> int:
+    """Leave what was changed as a proposal; return the exit status of the run."""
+    refused = edits.refused(tree / _BASE, tree / _EDITED)
+    if refused:
+        (folder / "proposal.json").write_text(json.dumps({"refused": refused[:20]}))
+        sys.stderr.write(f"these changes may not be proposed: {'; '.join(refused[:5])}\n")
+        return 1 << 8
+    patch, files = git.difference(_BASE, _EDITED, tree)
+    if len(patch) > _MOST_PATCH:
+        sys.stderr.write(f"its changes are {len(patch) >> 20} MiB; a proposal may have {_MOST_PATCH >> 20}\n")
+        return 1 << 8
+    if patch:
+        (folder / "proposal.patch").write_bytes(patch)
+        found = [{"path": name, "added": added, "removed": removed} for name, added, removed in files]
+        (folder / "proposal.json").write_text(json.dumps({"files": found}))
+    return 0

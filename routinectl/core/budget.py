@@ -1,0 +1,81 @@
+"""Budgets of tokens and money: what may still be spent, reserved before each call of a model and settled after it.
+
+Several runs may race for the last unit: each reserves what its call can cost at most, in the journal's critical section,
+so that together they are never over by more than the answer that a provider makes longer than it was allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LEAST_ANSWER = 16  # tokens: with less than this left nothing is asked any more
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens, and what they cost in US dollars; a cost of None is not known."""
+
+    tokens: int = 0
+    cost: float | None = 0.0
+
+    def plus(self, other: Amount) -> Amount:
+        """Return both together; what is not known stays so."""
+        cost = None if self.cost is None or other.cost is None else self.cost + other.cost
+        return Amount(self.tokens + other.tokens, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that may be spent: tokens, and US dollars. None: any."""
+
+    tokens: int | None = None
+    cost: float | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a cap at all."""
+        return self.tokens is not None or self.cost is not None
+
+    def left(self, spent: Amount) -> Caps:
+        """Return what is left of them."""
+        tokens = None if self.tokens is None else max(self.tokens - spent.tokens, 0)
+        return Caps(tokens, None if self.cost is None else max(self.cost - (spent.cost or 0.0), 0.0))
+
+    def is_over(self, spent: Amount) -> str:
+        """Say which cap leaves nothing more: `tokens`, `cost_usd`, or none."""
+        if self.tokens is not None and spent.tokens >= self.tokens:
+            return "tokens"
+        return "cost_usd" if self.cost is not None and (spent.cost or 0.0) >= self.cost else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The budgets of a routine: of a run, and of a day of its zone."""
+
+    run: Caps = Caps()
+    day: Caps = Caps()
+
+
+NONE = Budget()
+
+
+def read(doc: Mapping[str, Any]) -> Budget:
+    """Return the budgets of tokens and money of a valid `budget`."""
+    day = doc.get("per_day", {})
+    return Budget(Caps(doc.get("tokens"), doc.get("cost_usd")), Caps(day.get("tokens"), day.get("cost_usd")))
+
+
+def answer_allowed(left: Caps, sent: int, wanted: int, price: tuple[float, float] | None) -> int:
+    """Return how many tokens an answer may have where `sent` tokens are asked with; 0 when nothing may be asked any more.
+
+    `price` is in dollars for a million tokens, sent and answered.
+    """
+    most = wanted
+    if left.tokens is not None:
+        most = min(most, left.tokens - sent)
+    if left.cost is not None and price is not None:
+        rest = left.cost * 1_000_000 - sent * price[0]
+        most = min(most, int(rest / price[1]) if price[1] else (wanted if rest >= 0 else 0))
+    return most if most >= min(LEAST_ANSWER, wanted) else 0

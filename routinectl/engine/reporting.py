@@ -1,0 +1,50 @@
+"""What the host of a run says about it, beside its exit code; and the file that a run's output is written to."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from routinectl.core.model_checks import DATES
+from routinectl.core.routine import Routine
+from routinectl.core.standing import Run
+from routinectl.engine.host import REPORT
+from routinectl.files import run_logs
+from routinectl.files.layout import Layout
+
+_KEYS = ("outcome", "detail", "message", "iterations", "tokens", "cost", "model", "result")
+
+
+def report(layout: Layout, routine: Routine | None, run: Run) -> dict[str, Any]:
+    """Return what an ended run is to be recorded with because its host said so, and because its output could not be written."""
+    folder = layout.run(routine.id if routine else "", run.key)
+    said: dict[str, Any] = {}
+    if routine is not None and routine.action.prompt is not None:
+        try:
+            found = json.loads((folder / REPORT).read_bytes())
+        except (OSError, ValueError):
+            found = {}
+        said = {key: found[key] for key in _KEYS if key in found}
+    return said
+
+
+def output_path(routine: Routine, run: Run) -> str:
+    """Return where the output of a run goes, as the definition says, with the slot's local date filled in."""
+    slot = (run.slot or run.due).astimezone(routine.zone.info)
+    return DATES.sub(lambda match: slot.strftime(match[1]), routine.action.output)
+
+
+def write_output(layout: Layout, routine: Routine, run: Run) -> str:
+    """Write a good run's output where its definition wants it; return why that could not be done, empty when it was."""
+    text = output_path(routine, run)
+    path = layout.resolve(routine.id, text)
+    folder = layout.run(routine.id, run.key)
+    source = folder / "result.md" if (folder / "result.md").exists() else folder / "out"
+    try:
+        run_logs.deliver(layout.root, source, path, overwrite=routine.action.overwrite)
+    except FileExistsError:
+        return f"output: {text} is there already; overwrite: true replaces it"
+    except OSError as error:
+        return f"output: {os.path.relpath(path, layout.root)}: {error.strerror or error}"
+    return ""
