@@ -16,7 +16,6 @@ from routinectl.cli.help import EXAMPLES
 from routinectl.cli.main import command_of
 from routinectl.cli.registry import COMMANDS, GLOBAL_OPTIONS
 from routinectl.core import lint, verdict
-from routinectl.core.checks import REFUSED
 from routinectl.files import schemas
 from routinectl.version import RELEASED, VERSION
 
@@ -158,8 +157,7 @@ def keys(schema: dict, path: str) -> list[str]:
     for name, value in schema.get("properties", {}).items():
         key = f"{path}.{name}" if path else name
         example = value.get("examples", [value.get("const")])[0]
-        refused = tuple(key.replace("[]", "").split(".")) in REFUSED
-        text = ("(Not in force in this version: refused.) " if refused else "") + f"{value['description']} Example: {plain(example)}."
+        text = f"{value['description']} Example: {plain(example)}."
         if "default" in value:
             text += f" Default: {plain(value['default'])}."
         lines += [".TP", f".B {escape(key)}", escape(text)]

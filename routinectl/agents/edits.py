@@ -18,19 +18,22 @@ from routinectl.files import edits
 from routinectl.process import git
 
 _MOST_PATCH = 10 << 20
-_BASE, _EDITED = "base", "edited"
+_TREE, _BASE, _EDITED = "tree", "base", "edited"
 
 
 def run(folder: Path, spec: dict[str, Any], stopped: Callable[[], bool]) -> int:
     """Run the program of `spec` so; return its exit status. Raises OSError, edits.TooLarge when it could not begin."""
-    root, tree = Path(spec["root"]), folder / "tree"
+    status = run_confined(prepare(folder, spec), dict(os.environ))
+    return leave(folder) if status == 0 and not stopped() else status
+
+
+def prepare(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Copy the workspace, and return the entry of `spec` with the copy in its place. Raises OSError, edits.TooLarge."""
+    root, tree = Path(spec["root"]), folder / _TREE
     names = git.listed(root)
     edits.copy(root, edits.everything(root) if names is None else names, tree / _BASE)
     edits.duplicate(tree / _BASE, tree / _EDITED)
-    status = run_confined(_inside(spec, tree / _EDITED), dict(os.environ))
-    if status == 0 and not stopped():
-        status = _leave(folder, tree)
-    return status
+    return _inside(spec, tree / _EDITED)
 
 
 def _inside(spec: dict[str, Any], edited: Path) -> dict[str, Any]:
@@ -51,8 +54,9 @@ def _inside(spec: dict[str, Any], edited: Path) -> dict[str, Any]:
     return {**entry, "confine": {**entry["confine"], "binds": binds, "empty": [], "base": "", "with_parent": True}}
 
 
-def _leave(folder: Path, tree: Path) -> int:
-    """Leave what was changed as a proposal; return the exit status of the run."""
+def leave(folder: Path) -> int:
+    """Leave what was changed as a proposal in the run's folder; return the exit status of the run."""
+    tree = folder / _TREE
     refused = edits.refused(tree / _BASE, tree / _EDITED)
     if refused:
         (folder / "proposal.json").write_text(json.dumps({"refused": refused[:20]}))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from routinectl.core import prompt
 from routinectl.core.prompt import Message, Part
@@ -18,6 +18,7 @@ from routinectl.models import ask
 from routinectl.models.ask import ModelError, Reply
 
 TRIES = 3  # of one question, where trying again may help; each is reserved and counted
+RESULT = "result.md"
 _PAUSE = 2.0  # seconds before the second, twice that before the third
 MEMORY_BYTES, ASKED_BYTES = 32 * 1024, 64 * 1024
 
@@ -80,34 +81,58 @@ def run(spec: Mapping[str, Any], key: str, around: Surroundings) -> dict[str, An
         sys.stderr.write(f"note: {remark}\n")
     named = spec["model"]
     model = ask.connect(named["provider"], named["model"], named["base_url"], key)
-    reply, tries = _answered(model, message, int(spec["max_tokens"]), around)
+    tries = 0
+
+    def once(allowed: int, seconds: float) -> Reply:
+        nonlocal tries
+        tries += 1
+        around.record({"kind": "request", "try": tries, "instructions": message.instructions, "text": message.text, "max_tokens": allowed})
+        return ask.ask(model, message, allowed, seconds)
+
+    reply = tried(around, message.tokens, int(spec["max_tokens"]), once)
+    around.record({"kind": "reply", "text": reply.text, "sent": reply.sent, "answered": reply.answered, "finish": reply.finish,
+                   **({"estimated": True} if reply.estimated else {})})  # fmt: skip
     sys.stdout.write(reply.text.rstrip() + "\n")
     sys.stdout.flush()
-    (around.folder / "result.md").write_text(reply.text.strip() + "\n")
-    judged = prompt.judge(reply.text, spec["quiet_reply"])
-    report: dict[str, Any] = {"iterations": tries, "model": named["model"], "result": "result.md"}
-    if not judged.good:
-        return {**report, "outcome": "failed", "detail": judged.detail, "message": judged.message}
-    if reply.finish == "length":
-        return {
-            **report,
-            "outcome": "failed",
-            "detail": "cut_off",
-            "message": "the answer was cut off at its longest (max_tokens, or the budget)",
-        }
-    first = next(line for line in reply.text.splitlines() if line.strip()) if not judged.quiet else ""
-    return {**report, "outcome": "quiet" if judged.quiet else "succeeded", "message": first.strip()[:500]}
+    return {"iterations": tries, "model": named["model"], **judged(around.folder, reply.text, reply.finish, spec["quiet_reply"])}
 
 
-def _answered(model: Any, message: Message, wanted: int, around: Surroundings) -> tuple[Reply, int]:
-    """Ask until there is an answer, at most `TRIES` times. Raises OverBudgetError, ModelError."""
+def judged(folder: Path, answer: str, finish: str, quiet_reply: str) -> dict[str, Any]:
+    """Keep an answer as the run's result, and return what is to be recorded of it."""
+    (folder / RESULT).write_text(answer.strip() + "\n")
+    found = prompt.judge(answer, quiet_reply)
+    if not found.good:
+        return {"result": RESULT, "outcome": "failed", "detail": found.detail, "message": found.message}
+    if finish == "length":
+        message = "the answer was cut off at its longest (max_tokens, or the budget)"
+        return {"result": RESULT, "outcome": "failed", "detail": "cut_off", "message": message}
+    first = next(line for line in answer.splitlines() if line.strip()) if not found.quiet else ""
+    return {"result": RESULT, "outcome": "quiet" if found.quiet else "succeeded", "message": first.strip()[:500]}
+
+
+class Used(Protocol):
+    """What an answer took."""
+
+    @property
+    def sent(self) -> int:
+        """Tokens that were sent."""
+
+    @property
+    def answered(self) -> int:
+        """Tokens of the answer."""
+
+
+Said = TypeVar("Said", bound=Used)
+
+
+def tried(around: Surroundings, sent: int, wanted: int, once: Callable[[int, float], Said]) -> Said:
+    """Ask until there is an answer, at most `TRIES` times, each reserved and settled. Raises OverBudgetError, ModelError."""
     for number in range(1, TRIES + 1):
-        allowed = around.purse.reserve(message.tokens, wanted)
-        around.record({"kind": "request", "try": number, "instructions": message.instructions, "text": message.text, "max_tokens": allowed})
+        allowed = around.purse.reserve(sent, wanted)
         try:
-            reply = ask.ask(model, message, allowed, max(around.deadline - time.monotonic(), 1.0))
+            reply = once(allowed, max(around.deadline - time.monotonic(), 1.0))
         except ModelError as error:
-            around.purse.settle(message.tokens, 0)  # whoever did not answer may still ask for the money
+            around.purse.settle(sent, 0)  # whoever did not answer may still ask for the money
             around.record({"kind": "error", "message": str(error)})
             pause = _PAUSE * number
             if number == TRIES or not error.again or around.stopped() or time.monotonic() + pause > around.deadline:
@@ -116,7 +141,5 @@ def _answered(model: Any, message: Message, wanted: int, around: Surroundings) -
             time.sleep(pause)
             continue
         around.purse.settle(reply.sent, reply.answered)
-        around.record({"kind": "reply", "text": reply.text, "sent": reply.sent, "answered": reply.answered, "finish": reply.finish,
-                       **({"estimated": True} if reply.estimated else {})})  # fmt: skip
-        return reply, number
+        return reply
     raise AssertionError("the last try returns or raises")

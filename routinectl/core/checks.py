@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,16 +25,6 @@ from routinectl.core.settings import Settings
 from routinectl.core.units import format_duration, parse_duration, parse_size
 from routinectl.errors import DefinitionError, ScheduleError
 
-
-def _always(value: Any) -> bool:
-    return True
-
-
-_NOT_IN_FORCE: dict[Path, Callable[[Any], bool]] = {
-    ("action", "agent"): _always,
-    ("permissions", "tools"): bool,
-}
-REFUSED = frozenset(path for path, asks in _NOT_IN_FORCE.items() if asks is _always)
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("jitter",): (timedelta(), timedelta(days=1)),
     ("cooldown",): (timedelta(), timedelta(days=366)),
@@ -64,7 +54,6 @@ def check(doc: Doc, reading: Reading, settings: Settings) -> list[Problem]:
 
 
 def _others(doc: Doc, settings: Settings) -> Iterator[Problem]:
-    yield from _not_in_force(doc)
     yield from _durations(doc)
     yield from _concurrency(doc)
     yield from _quiet_hours(doc, ())
@@ -149,20 +138,6 @@ def _bounds(doc: Doc, zone: Zone) -> Iterator[Problem]:
                 yield Problem(f"{key}: {error.message}", (key,), error.hint)
     if len(instants) == 2 and instants["start"] >= instants["end"]:
         yield Problem("end is not after start, so it would never fire", ("end",), "end is exclusive; choose a later date")
-
-
-def _not_in_force(doc: Doc) -> Iterator[Problem]:
-    for path, asks in _NOT_IN_FORCE.items():
-        value: Any = doc
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and asks(value):
-            yield _not_yet(path, f"'{path_text(path)}: {value}'" if isinstance(value, (str, bool)) else f"'{path_text(path)}'")
-
-
-def _not_yet(path: Path, name: str) -> Problem:
-    message = f"{name} is not in force in this version, so it is refused rather than ignored"
-    return Problem(message, path, f"remove {path_text(path)}; what is in force: routinectl schema")
 
 
 def _durations(doc: Doc) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ KINDS = frozenset({
     "routine.resumed", "routine.invalid", "routine.drafted", "routine.activated", "routine.vouched", "slot.skipped", "slot.missed", "slot.held", "slot.released",
     "approval.requested", "approval.granted", "approval.denied", "approval.expired", "sla.breached", "sla.recovered",
     "run.requested", "run.claimed", "run.started", "run.adopted", "run.retrying", "run.cancel_requested", "run.ended",
-    "budget.reserved", "budget.settled", "proposal.created", "proposal.applied", "proposal.rejected", "maintenance.done", "message.received", "notice.sent", "notice.failed",
+    "budget.reserved", "budget.settled", "proposal.created", "proposal.applied", "proposal.rejected", "proposal.done", "maintenance.done", "message.received", "notice.sent", "notice.failed",
     "serve.started", "serve.stopped", "serve.recovered", "clock.jumped", "clock.accepted", "journal.damaged",
 })  # fmt: skip
 _CRC = b',"crc":"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from routinectl.core import permissions, prompt
+from routinectl.core import agent, permissions, prompt
 from routinectl.core.problem import Path, Problem, did_you_mean, path_text
 from routinectl.core.routine import Doc
 from routinectl.core.settings import Settings
@@ -21,38 +21,63 @@ DATES = re.compile(r"\{slot:([^{}]*)\}")
 
 
 def _model(doc: Doc, settings: Settings) -> Iterator[Problem]:
-    """Refuse what a prompt cannot do, a model that the workspace does not have, and budgets that nobody could keep."""
-    asked = doc["action"].get("prompt")
-    if asked is None:
+    """Refuse what a model cannot do, a model that the workspace does not have, and budgets that nobody could keep."""
+    kind = next((kind for kind in ("prompt", "agent") if kind in doc["action"]), "")
+    if not kind:
         for key in [key for key in ("tokens", "cost_usd") if key in doc.get("budget", {})]:
             yield Problem(f"budget.{key} caps what a model is asked, and this action asks none", ("budget", key), f"remove budget.{key}")
+        if "tools" in doc.get("permissions", {}):
+            yield Problem(
+                "permissions.tools are an agent's, and this action has none", ("permissions", "tools"), "remove permissions.tools"
+            )
         return
+    asked, path = doc["action"][kind], ("action", kind)
+    if kind == "prompt":
+        yield from _prompt(doc, asked)
+    else:
+        yield from agent.tool_faults(doc.get("permissions", {}).get("tools", ()), ("permissions", "tools"))
+    if "use" not in asked or "model" in asked:
+        yield from _known(doc, settings, asked.get("model", prompt.DEFAULT_MODEL), path)
+    for index, text in enumerate(asked.get("context", ())):
+        why = permissions.refusal_of(text, writing=False)
+        if why:
+            yield Problem(
+                f"{path_text((*path, 'context', index))} '{text}' {why}", (*path, "context", index), "context: ['workspace:daily/']"
+            )
+    unused = ("shell", "stdin", "umask", "workdir", "env", "secrets") if kind == "prompt" else ("shell", "stdin", "umask")
+    for key in [key for key in unused if key in doc["action"]]:
+        yield Problem(f"action.{key} is for programs, and this action starts none", ("action", key), f"remove {key}")
+    for key in [key for key in ("file", "command") if key in doc.get("expect", {})]:
+        yield Problem(f"expect.{key} is for programs, and this action starts none", ("expect", key), f"remove expect.{key}")
+
+
+def _prompt(doc: Doc, asked: Doc) -> Iterator[Problem]:
     path: Path = ("action", "prompt")
     if ("text" in asked) == ("file" in asked):
         yield Problem("a prompt has a text or a file, one of the two", path, "prompt: {text: Summarise yesterday's notes.}")
-    name = asked.get("model", prompt.DEFAULT_MODEL)
+    why = permissions.refusal_of(asked["file"], writing=False) if "file" in asked else ""
+    if why:
+        yield Problem(f"action.prompt.file '{asked['file']}' {why}", (*path, "file"), "file: prompt.md")
+    if doc.get("permissions", {}).get("level", "read_only") != "read_only":
+        yield Problem("a prompt has no tools, so that it is always read_only", ("permissions", "level"), "remove permissions.level")
+    if "tools" in doc.get("permissions", {}):
+        yield Problem("a prompt has no tools; an agent has", ("permissions", "tools"), "action: {agent: {task: ...}}")
+
+
+def _known(doc: Doc, settings: Settings, name: str, path: Path) -> Iterator[Problem]:
+    """Refuse a model that is not there, and a budget of money where its price is not."""
     model = settings.models.get(name)
     if model is None:
         example = "models: {default: {provider: openai, model: gpt-5-mini, api_key: {env: OPENAI_API_KEY}}}"
         known = did_you_mean(name, settings.models) if settings.models else ""
         yield Problem(f"routinectl.yaml has no model '{name}'", (*path, "model"), known or f"{example} in routinectl.yaml")
+        return
     budget = doc.get("budget", {})
     capped: list[Path] = [("budget", "cost_usd")] if "cost_usd" in budget else []
     capped += [("budget", "per_day", "cost_usd")] if "cost_usd" in budget.get("per_day", {}) else []
-    for where in capped if model is not None and model.price is None else ():
+    for where in capped if model.price is None else ():
         message = f"the price of the model '{name}' is not known, so that no budget of money can be kept"
         yield Problem(message, where, f"models: {{{name}: {{price: {{input: 0.25, output: 2.0}}}}}} in routinectl.yaml")
-    for index, text in enumerate([*asked.get("context", ()), *([asked["file"]] if "file" in asked else [])]):
-        where = (*path, "context", index) if index < len(asked.get("context", ())) else (*path, "file")
-        why = permissions.refusal_of(text, writing=False)
-        if why:
-            yield Problem(f"{path_text(where)} '{text}' {why}", where, "context: ['workspace:daily/']")
-    for key in [key for key in ("shell", "stdin", "umask", "workdir", "env", "secrets") if key in doc["action"]]:
-        yield Problem(f"action.{key} is for programs, and a prompt starts none", ("action", key), f"remove {key}")
-    if doc.get("permissions", {}).get("level", "read_only") != "read_only":
-        yield Problem("a prompt has no tools, so that it is always read_only", ("permissions", "level"), "remove permissions.level")
-    for key in [key for key in ("file", "command") if key in doc.get("expect", {})]:
-        yield Problem(f"expect.{key} is for programs, and a prompt starts none", ("expect", key), f"remove expect.{key}")
 
 
 def _output(doc: Doc) -> Iterator[Problem]:

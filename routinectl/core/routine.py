@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from routinectl.core import budget, calendar, expect, permissions, prompt, quiet_hours, reaction, retry, sla
+from routinectl.core import agent, budget, calendar, expect, permissions, prompt, quiet_hours, reaction, retry, sla
+from routinectl.core.agent import Job
 from routinectl.core.budget import Budget
 from routinectl.core.calendar import Calendar, Days
 from routinectl.core.expect import Expect
@@ -68,6 +69,7 @@ class Action:
     args: Mapping[str, Any] | None = None
     interpreter: str = ""
     prompt: Prompt | None = None
+    job: Job | None = None
     output: str = ""
     overwrite: bool = False
     payload: Mapping[str, Any] | None = None
@@ -244,6 +246,8 @@ def _action(doc: Doc) -> Action:
         "stdin_payload": doc.get("stdin") == "payload", "umask": umask, "output": doc.get("output", ""),
         "overwrite": doc.get("overwrite", False),
     }  # fmt: skip
+    if "agent" in doc:
+        return Action("agent", job=agent.read(doc["agent"]), **shared)
     if "prompt" in doc:
         return Action("prompt", prompt=prompt.read(doc["prompt"]), **shared)
     if "python" in doc:

@@ -67,6 +67,7 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
         "how": found.level, "program": found.program, "network": granted.network, "links": links, "empty": empty,
         "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
                               for path, may_write in ordered)],
+        "hosted": routine.action.job is not None or granted.level == "propose_edits",
         "spared": [*leavings.repositories(writing)],
         "base": root if root.startswith(f"{HOME}/") and not _covered(root, [path for path, _ in ordered]) else "",
         "tmp": routine.memory or _TMP,
@@ -111,11 +112,14 @@ def _granted(layout: Layout, routine: Routine, text: str, *, writing: bool) -> s
 
 def _interpreter(layout: Layout, routine: Routine) -> Iterator[str]:
     """Yield what a Python function needs beside its own module: the interpreter's folders, and its package in the workspace."""
-    if routine.action.kind != "python":
+    if routine.action.kind not in ("python", "agent"):
         return
-    yield str(Path(trial.__file__).with_name("python_entry.py"))
+    ours = Path(trial.__file__)
+    yield str(ours.with_name("toolbox.py" if routine.action.kind == "agent" else "python_entry.py"))
     if not routine.action.interpreter:
         yield from dict.fromkeys([sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)])
+    if routine.action.kind == "agent":
+        return
     package = f"{layout.root}/{routine.action.entrypoint.partition(':')[0].partition('.')[0]}"
     if os.path.isdir(package):
         yield package

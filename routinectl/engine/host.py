@@ -26,13 +26,17 @@ def program(folder: Path) -> list[str]:
     return [sys.executable, "-I", "-c", _START, str(_PACKAGE), str(folder)]
 
 
+class ToldToStopError(BaseException):
+    """The run was told to end, and whatever it waits for is given up."""
+
+
 class Stopped:
     """Whether the run was told to end."""
 
     def __init__(self) -> None:
         self._now = False
-        signal.signal(signal.SIGTERM, self._hear)
-        signal.signal(signal.SIGINT, self._hear)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
 
     def __call__(self) -> bool:
         """Say whether it was."""
@@ -40,6 +44,11 @@ class Stopped:
 
     def _hear(self, number: int, frame: object) -> None:
         self._now = True
+
+
+def _give_up(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise ToldToStopError
 
 
 def main(folder: str) -> None:
@@ -65,46 +74,91 @@ def _edits(folder: Path, spec: dict[str, Any]) -> int:
 
 
 def _prompt(folder: Path, spec: dict[str, Any]) -> int:
-    """Ask a model. Told to stop, it ends at once: there is nothing that an answer could still be good for."""
     from routinectl.agents import prompt
-    from routinectl.agents.prompt import OverBudgetError
+
+    key = os.environ.pop(KEY, "")
+    return _asked(folder, spec, key, lambda around: prompt.run(spec, key, around))
+
+
+def _agent(folder: Path, spec: dict[str, Any]) -> int:
+    """Have an agent do its job. Its tools are started first: that forks, and the libraries of models have threads."""
+    from routinectl.agents import edits, job
+    from routinectl.agents.tools import Tools
+
+    key = os.environ.pop(KEY, "")
+    proposes = spec["level"] == "propose_edits"
+    tools = Tools(edits.prepare(folder, spec) if proposes else spec["entry"], dict(os.environ))
+    try:
+        status = _asked(folder, spec, key, lambda around: job.run(spec, key, around, tools))
+    finally:
+        tools.end()
+    return edits.leave(folder) if proposes and status == 0 else status
+
+
+def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], dict[str, Any]]) -> int:
+    """Do what asks a model, leave the report of it, and return the exit status."""
+    from routinectl.agents.prompt import OverBudgetError, Surroundings
     from routinectl.core import budget
     from routinectl.core.settings import Price
     from routinectl.engine.purse import Purse
     from routinectl.files.layout import Layout
     from routinectl.models.ask import ModelError
 
-    key = os.environ.pop(KEY, "")
+    signal.signal(signal.SIGTERM, _give_up)
     price = Price(*spec["model"]["price"]) if spec["model"]["price"] else None
     purse = Purse(Layout(Path(spec["workspace"])), spec["id"], spec["run"], spec["day"], budget.read(spec["budget"]), price)
-    around = prompt.Surroundings(folder, purse, lambda: False, _recorder(folder, [key]), time.monotonic() + spec["seconds"])
+    masked = _masking([key, *(os.environ.get(name, "") for name in spec["secrets"])])
+    around = Surroundings(folder, purse, lambda: False, _recorder(folder, masked), time.monotonic() + spec["seconds"])
     try:
-        report = prompt.run(spec, key, around)
+        report = ask(around)
     except OverBudgetError as error:
         report = {"outcome": "over_budget", "detail": str(error).partition(":")[0], "message": str(error)}
     except ModelError as error:
         report = {"outcome": "failed", "detail": "model", "message": str(error)}
+    except ToldToStopError:
+        report = {"outcome": "failed", "detail": "stopped", "message": "it was told to stop"}
     report |= {"tokens": purse.spent.tokens, "cost": purse.spent.cost}
-    (folder / REPORT).write_text(json.dumps(report))
+    (folder / REPORT).write_bytes(masked(json.dumps(report).encode()))
     if report["outcome"] in ("succeeded", "quiet"):
         return 0
     sys.stderr.write(f"{report['message']}\n")
     return 1 << 8
 
 
-def _recorder(folder: Path, secrets: list[str]) -> Callable[[Mapping[str, Any]], None]:
-    """Return what appends a turn to the run's record, without the key."""
-    from routinectl import clock
-    from routinectl.core.units import to_iso
+def _call(folder: Path, spec: dict[str, Any]) -> int:
+    """Make one call of a tool that a person has approved, and print what came of it as JSON."""
+    from routinectl.agents.tools import Tools
+
+    tools = Tools(spec["entry"], dict(os.environ))
+    done, text = tools.call(spec["tool"], spec["arguments"], spec["seconds"])
+    tools.end()
+    sys.stdout.write(json.dumps({"done": done, "text": text}) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _masking(secrets: list[str]) -> Callable[[bytes], bytes]:
+    """Return what takes these secrets out of a text, in all their spellings."""
     from routinectl.process.mask import Masker
 
-    def record(turn: Mapping[str, Any]) -> None:
+    def masked(data: bytes) -> bytes:
         masker = Masker([secret for secret in secrets if secret])
+        return masker.feed(data) + masker.finish()
+
+    return masked
+
+
+def _recorder(folder: Path, masked: Callable[[bytes], bytes]) -> Callable[[Mapping[str, Any]], None]:
+    """Return what appends a turn to the run's record, without secrets."""
+    from routinectl import clock
+    from routinectl.core.units import to_iso
+
+    def record(turn: Mapping[str, Any]) -> None:
         line = json.dumps({"at": to_iso(clock.now()), **turn}, ensure_ascii=False).encode(errors="replace")
         with open(folder / TURNS, "ab") as file:
-            file.write(masker.feed(line) + masker.finish() + b"\n")
+            file.write(masked(line) + b"\n")
 
     return record
 
 
-_DO: Mapping[str, Callable[[Path, dict[str, Any]], int]] = {"edits": _edits, "prompt": _prompt}
+_DO: Mapping[str, Callable[[Path, dict[str, Any]], int]] = {"edits": _edits, "prompt": _prompt, "agent": _agent, "call": _call}

@@ -13,12 +13,12 @@ import os
 import pwd
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import gates, prompt
+from routinectl.core import gates, permissions, prompt
 from routinectl.core.routine import Action, Routine
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Request, run_of
@@ -31,6 +31,7 @@ from routinectl.files.layout import Layout
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/proc/", "/dev/", "/sys/")
 _ENTRY = Path(__file__).resolve().parents[1] / "process" / "python_entry.py"
+_TOOLBOX = _ENTRY.with_name("toolbox.py")
 
 
 class CannotStart(Exception):
@@ -77,9 +78,8 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
     }
     confine = None
     umask = action.umask if action.umask is not None else 0o022
-    if action.prompt is not None:
-        return _prepare_prompt(layout, settings, routine, Prepared(revision, "", [], env, str(layout.root), 0o077, facts))
     try:
+        model = _model(layout, settings, routine)
         cwd = _folder(layout, routine)
         argv = command_of(layout, routine, action)
         argv0 = _program(argv[0], cwd, env.get("PATH", PATH))
@@ -87,34 +87,30 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
         secrets = _secrets(layout, routine)
         if not os.path.isdir(env["ROUTINE_MEMORY"]):
             os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
-        if routine.permissions.confined:
+        if routine.permissions.confined and action.prompt is None:  # a prompt starts nothing that could be confined
             confine = confinement.spec(layout, routine, named_files(layout, routine), cwd, argv0)
             facts = {**facts, "confinement": confine["how"]}
             env.setdefault("HOME", confinement.HOME)
     except (CannotStart, confinement.CannotConfine, OSError) as error:
         return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
-    masks = [text for text in secrets.values() if text]
+    masks = [text for text in (*secrets.values(), model["key"] if model else "") if text]
     limits = confinement.limits(routine)
-    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge)
+    return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge, asks=model)
 
 
-def _prepare_prompt(layout: Layout, settings: Settings, routine: Routine, prepared: Prepared) -> Prepared:
-    """Return what asking a model needs: the extra, the model and its key."""
-    wanted = routine.action.prompt
-    assert wanted is not None
-    os.makedirs(prepared.env["ROUTINE_MEMORY"], exist_ok=True)
-    model = settings.models.get(wanted.model)
+def _model(layout: Layout, settings: Settings, routine: Routine) -> dict[str, Any] | None:
+    """Return the model that a routine asks, with its key; None where it asks none. Raises CannotStart."""
+    asking = routine.action.prompt or routine.action.job
+    if asking is None:
+        return None
     if importlib.util.find_spec("pydantic_ai") is None:
-        return replace(prepared, fault="asking a model needs the extra agents: pip install 'routinectl[agents]'")
+        raise CannotStart("asking a model needs the extra agents: pip install 'routinectl[agents]'")
+    model = settings.models.get(asking.model)
     if model is None:
-        return replace(prepared, fault=f"routinectl.yaml has no model '{wanted.model}'")
-    try:
-        key = _secret(layout, routine.id, f"the key of the model {wanted.model}", model.key, "workspace:") if model.key else ""
-    except CannotStart as error:
-        return replace(prepared, fault=str(error))
+        raise CannotStart(f"routinectl.yaml has no model '{asking.model}'")
+    key = _secret(layout, routine.id, f"the key of the model {asking.model}", model.key, "workspace:") if model.key else ""
     price = [model.price.input, model.price.output] if model.price else None
-    asks = {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key}
-    return replace(prepared, asks=asks, masks=[key] if key else [])
+    return {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key}
 
 
 def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
@@ -132,8 +128,10 @@ def named_files(layout: Layout, routine: Routine) -> list[str]:
     """
     action = routine.action
     if action.prompt is not None:
-        file = layout.resolve(routine.id, action.prompt.file) if action.prompt.file else ""
-        return [file] if file else []
+        return [layout.resolve(routine.id, action.prompt.file)] if action.prompt.file else []
+    if action.job is not None:
+        folder = layout.agent(action.job.agent).parent
+        return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()][:_MOST_SKILLS] if action.job.agent else []
     words = [*action.argv, *(routine.expect.judge.argv if routine.expect.judge else ()), *action.line.split(), action.interpreter]
     cwd = layout.resolve(routine.id, action.workdir)
     paths = [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
@@ -151,7 +149,9 @@ def _folder(layout: Layout, routine: Routine) -> str:
 
 
 def command_of(layout: Layout, routine: Routine, action: Action) -> list[str]:
-    """Return the program and arguments of an action."""
+    """Return the program and arguments of an action; of one that asks a model, the process of its tools."""
+    if action.prompt is not None or action.job is not None:
+        return [sys.executable, "-I", "-S", str(_TOOLBOX)]
     if action.kind == "python":
         interpreter = action.interpreter or sys.executable
         if "/" in interpreter and not interpreter.startswith("/"):
@@ -226,18 +226,18 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["confine"] = _with_its_own(prepared.confine, folder, given)
         env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
         env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
+    if prepared.asks is None and routine.permissions.level != "propose_edits":
+        return entry
+    limits = entry.pop("limits", {})
+    spec: dict[str, Any] = {"kind": "edits", "root": str(layout.root), "entry": {name: entry.pop(name, None) for name in _OF_THE_WORK}}
+    spec["entry"]["limits"] = limits
     if prepared.asks is not None:
-        return _asking(layout, routine, prepared.asks, folder, entry, now)
-    if routine.permissions.level == "propose_edits":
-        limits = entry.pop("limits", {})
-        work = {name: entry.pop(name) for name in _OF_THE_WORK}
-        return {
-            **_hosted(layout, folder, entry, {"kind": "edits", "root": str(layout.root), "entry": {**work, "limits": limits}}),
-            "watch": limits,
-        }
-    return entry
+        spec |= _asking(layout, routine, prepared.asks, entry, now)
+        entry["env"][host.KEY] = prepared.asks["key"]
+    return {**_hosted(layout, folder, entry, spec), "watch": limits}
 
 
+_MOST_SKILLS = 200  # files of an agent that are part of what is approved
 _OF_THE_WORK = ("argv0", "argv", "cwd", "stdin", "confine")
 
 
@@ -248,30 +248,43 @@ def _hosted(layout: Layout, folder: Path, entry: dict[str, Any], spec: dict[str,
     return {**entry, "argv0": program[0], "argv": program, "cwd": str(layout.root), "stdin": os.devnull, "mask": entry.get("mask", [])}
 
 
+def tools_entry(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Return the entry of a process of tools by itself, for one call; `folder` is what a run's would be."""
+    spec = _with_its_own(prepared.confine, folder, os.devnull) if prepared.confine is not None else None
+    confined = {"confine": spec} if spec is not None else {}
+    return {"argv0": prepared.argv0, "argv": prepared.argv, "cwd": prepared.cwd, "limits": prepared.limits, **confined}
+
+
 def asking_spec(layout: Layout, routine: Routine) -> dict[str, Any]:
-    """Return what a prompt is made of, with absolute paths."""
-    wanted = routine.action.prompt
-    assert wanted is not None
+    """Return what a prompt, or the first message to an agent, is made of, with absolute paths."""
+    action = routine.action
+    asking = action.prompt or action.job
+    assert asking is not None
+    file = layout.resolve(routine.id, action.prompt.file) if action.prompt is not None and action.prompt.file else ""
     return {
-        "root": str(layout.root), "text": wanted.text, "file": layout.resolve(routine.id, wanted.file) if wanted.file else "",
-        "context": [layout.resolve(routine.id, path) for path in wanted.context], "max_tokens": wanted.max_tokens,
-        "memory": f"{layout.folder(routine.id)}/memory/{prompt.MEMORY_FILE}", "quiet_reply": wanted.quiet_reply,
+        "root": str(layout.root), "text": action.prompt.text if action.prompt is not None else action.job.task if action.job else "", "file": file,
+        "context": [layout.resolve(routine.id, path) for path in asking.context], "max_tokens": asking.max_tokens,
+        "memory": f"{layout.folder(routine.id)}/memory/{prompt.MEMORY_FILE}", "quiet_reply": asking.quiet_reply,
     }  # fmt: skip
 
 
-def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], folder: Path, entry: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """Return the entry of a prompt; the key of its model goes by the environment, for a file would keep it."""
-    spending = routine.spending
+def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return what the host of a routine that asks a model is told; the key goes by the environment, for a file would keep it."""
+    spending, granted, job = routine.spending, routine.permissions, routine.action.job
+    payload = f"{layout.run(routine.id, entry['run'])}/payload.json"
     spec = {
         "kind": "prompt", "id": routine.id, "run": entry["run"], "workspace": str(layout.root), **asking_spec(layout, routine),
-        "payload": entry["env"]["ROUTINE_PAYLOAD"] if entry["env"]["ROUTINE_PAYLOAD"] != os.devnull else None,
+        "payload": payload if entry["env"]["ROUTINE_PAYLOAD"] != os.devnull else None, "secrets": sorted(routine.action.secrets or {}),
         "model": {key: value for key, value in asks.items() if key != "key"}, "day": gates.local_day(routine, now),
         "budget": {"tokens": spending.run.tokens, "cost_usd": spending.run.cost,
                    "per_day": {"tokens": spending.day.tokens, "cost_usd": spending.day.cost}},
         "seconds": routine.timeout.total_seconds(),
     }  # fmt: skip
-    entry["env"] = {**entry["env"], host.KEY: asks["key"]}
-    return _hosted(layout, folder, entry, spec)
+    if job is not None:
+        spec |= {"kind": "agent", "instructions": job.instructions, "tools": list(job.tools), "max_iterations": job.max_iterations,
+                 "level": granted.level, "network": granted.network, "external": granted.external,
+                 "words": f"You may act so: {permissions.words(granted)}"}  # fmt: skip
+    return spec
 
 
 def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:
@@ -281,7 +294,7 @@ def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confine
     binds = [*spec["binds"], [os.path.realpath(own), f"{confinement.INSIDE}/own", True]]
     if payload != os.devnull:
         binds.append([os.path.realpath(payload), f"{confinement.INSIDE}/payload.json", False])
-    return {key: value for key, value in spec.items() if key != "spared"} | {"binds": binds}
+    return {key: value for key, value in spec.items() if key not in ("spared", "hosted")} | {"binds": binds, "with_parent": spec["hosted"]}
 
 
 def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, str]:

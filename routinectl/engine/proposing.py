@@ -10,11 +10,24 @@ from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.standing import Run, Standing
+from routinectl.engine import reporting
 from routinectl.files import atomic, run_logs
 from routinectl.files.layout import Layout
 
 _MOST_FILES = 100  # that the event names
-EDITS = "edits"
+_MOST_CALLS = 50  # of one run that are proposed
+EDITS, CALL = "edits", "call"
+
+
+def _suggested(folder: Path, standing: Standing, name: str, run: Run, end: Event) -> Iterator[Event]:
+    """Yield the calls that a run would have liked to make outside, each as a proposal."""
+    calls = reporting.left(folder).get("suggested", [])
+    for number, call in enumerate(calls[:_MOST_CALLS]):
+        proposal = f"p-{hashlib.sha256(f'{run.key}/{number}'.encode()).hexdigest()[:8]}"
+        yield Event("proposal.created", name, {
+            "at": end.data["at"], "proposal": proposal, "what": CALL, "by": f"run {run.key}", "run": run.id, "revision": standing.revision,
+            "reason": f"{call['tool']} {call['arguments'].get('url', '')}".strip(), "tool": call["tool"], "arguments": call["arguments"],
+        })  # fmt: skip
 
 
 def refused(folder: Path) -> list[str]:
@@ -34,6 +47,7 @@ def events(layout: Layout, standing: Standing, name: str, run: Run, end: Event) 
     """Keep the patch that an ended run has left, and yield the proposal of it. What it was made in is removed."""
     folder = layout.run(name, run.key)
     run_logs.remove_tree(folder / "tree")
+    yield from _suggested(folder, standing, name, run, end)
     files = _left(folder).get("files")
     if not files or end.data["outcome"] not in ("succeeded", "quiet"):
         return

@@ -132,6 +132,11 @@ def parse(layout: Layout, raw: bytes, file: str, routine_id: str, settings: Sett
         from routinectl.files import calendars
 
         merged["calendar"], problems, sources = calendars.resolve(layout, routine_id, merged["calendar"], now)
+    if "use" in merged.get("action", {}).get("agent", {}):
+        from routinectl.files import agents
+
+        merged, faulty, others = agents.resolve(layout, merged, settings)
+        problems, sources = [*problems, *faulty], [*sources, *others]
     if any("after" in trigger for trigger in merged.get("triggers", ())):
         circle, others = _circle(layout, routine_id, merged)
         problems, sources = [*problems, *circle], [*sources, *others]

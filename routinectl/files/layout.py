@@ -85,6 +85,15 @@ class Layout:
         return self.private / "tmp"
 
     @property
+    def agents(self) -> Path:
+        """The folder of all saved agents."""
+        return self.root / "agents"
+
+    def agent(self, name: str) -> Path:
+        """The file of a saved agent; skills and whatever else it needs lie beside it."""
+        return self.root / "agents" / name / "AGENT.md"
+
+    @property
     def inbox(self) -> Path:
         """The spool of messages: a folder for each channel, a file for each message."""
         return self.root / "inbox"

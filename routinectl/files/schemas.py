@@ -9,7 +9,7 @@ from typing import Any
 
 from routinectl.core.schema import Accepts, compile_schema
 
-NAMES = ("routine", "workspace", "event", "state", "history")
+NAMES = ("routine", "agent", "workspace", "event", "state", "history")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

@@ -165,6 +165,7 @@ def show(session: Session, name: str) -> Row:
     return {
         **projection.state(standing, routine, session.now),
         "words": describe(routine.schedule, routine.others) if routine else "",
+        "agent": _agent(session, standing.doc or {}),
         "may": permissions.words(routine.permissions) if routine else "",
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
@@ -179,6 +180,15 @@ def show(session: Session, name: str) -> Row:
         "mark": to_iso(standing.mark) if standing.mark else None,
         "file": str(session.layout.definition(name).relative_to(session.layout.root)),
     }
+
+
+def _agent(session: Session, doc: Row) -> Row | None:
+    """Return the saved agent that a routine uses: where it is, its model and tools, and what it would be granted by itself."""
+    found = doc.get("action", {}).get("agent", {}).get("resolved")
+    if found is None:
+        return None
+    file = str(session.layout.agent(found["agent"]).relative_to(session.layout.root))
+    return {"file": file, **{key: found[key] for key in ("model", "tools", "max_iterations", "max_tokens", "granted")}}
 
 
 def _from(standing: Standing, session: Session) -> datetime:

@@ -1,7 +1,8 @@
 """What an agent may only ask for, and a person does: applying or rejecting it, once.
 
 A proposal holds for the revision of the routine that it was made for; when that has changed, it is not applied. Edits
-that a run proposes (`edits.py`) hold as long as their patch applies.
+that a run proposes (`edits.py`) hold as long as their patch applies; a call that an agent would have made outside (`calls.py`)
+holds until it is answered, for it is whole in the record.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.units import to_iso
-from routinectl.engine.proposing import EDITS
+from routinectl.engine.proposing import CALL, EDITS
 from routinectl.errors import BusyError, NotFoundError, UsageError
-from routinectl.operations import edits, lifecycle, runs
+from routinectl.operations import calls, edits, lifecycle, runs
 from routinectl.operations.approvals import require_person
 from routinectl.operations.session import Session
 
@@ -66,6 +67,9 @@ def apply(session: Session, item: Item, *, by: str) -> Item:
     head = {"proposal": item["proposal"], "routine": name, "what": item["what"]}
     if is_edits(item):
         return {**head, **edits.apply(session, item, lambda: _answer(session, item, "proposal.applied", by=by), by)}
+    if item["what"] == CALL:
+        _answer(session, item, "proposal.applied", by=by)  # before it is done: after a crash it is not done twice
+        return {**head, **calls.make(session, item)}
     if session.standing(name).revision != item["revision"]:
         raise BusyError(
             f"{name} was changed since this was proposed", f"routinectl show {name}, then routinectl proposals reject {item['proposal']}"

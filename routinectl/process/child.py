@@ -27,3 +27,17 @@ def run(words: Sequence[str], given: bytes, seconds: float, *, folder: Path, env
             return f"it took longer than {seconds:.0f} s"
     text = said.decode(errors="replace").strip()[-_MOST_SAID:]
     return "" if process.returncode == 0 else text or f"exit code {process.returncode}"
+
+
+def output_of(words: Sequence[str], env: Mapping[str, str], seconds: float) -> str:
+    """Run a program in exactly this environment, and return what it printed, or why it printed nothing. At the deadline its group is killed."""
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(env), start_new_session=True
+    )
+    with process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"it took longer than {seconds:.0f} s"
+    return said.decode(errors="replace")

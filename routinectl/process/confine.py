@@ -66,13 +66,15 @@ def start(entry: Entry, env: dict[str, str], out: int, lease: int) -> tuple[int,
     spec = entry.get("confine")
     stdin = _input(entry["stdin"], confined=spec is not None)
     try:
-        return _start(entry, env, (stdin, out, lease if spec is None else -1))
+        return _start(entry, env, (stdin, out, entry.get("errors", out), lease if spec is None else -1))
     finally:
         os.close(stdin)
 
 
-def _input(path: str, *, confined: bool) -> int:
+def _input(path: str | int, *, confined: bool) -> int:
     """Return what a run reads; for a confined one a sealed copy, for through a descriptor the file itself could be written."""
+    if isinstance(path, int):
+        return os.dup(path)  # a pipe leads to nobody's file
     if path == os.devnull or not confined:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(path, "rb") as file:
@@ -81,7 +83,7 @@ def _input(path: str, *, confined: bool) -> int:
     return fd
 
 
-def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int]) -> tuple[int, int]:
+def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int]) -> tuple[int, int]:
     spec = entry.get("confine")
     uid, gid = os.geteuid(), os.getegid()
     seccomp.program(), landlock.version()  # looked up here, once, not in every copy
@@ -127,11 +129,11 @@ def _say(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _take_descriptors(stdin: int, out: int, lease: int, trouble: int) -> int:
+def _take_descriptors(stdin: int, out: int, errors: int, lease: int, trouble: int) -> int:
     """Have 0, 1 and 2, the lease as 3 where there is one, and nothing else but the way to tell, which is returned."""
-    trouble, stdin, out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW_FDS) for fd in (trouble, stdin, out))
+    trouble, stdin, out, errors = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW_FDS) for fd in (trouble, stdin, out, errors))
     lease = fcntl.fcntl(lease, fcntl.F_DUPFD_CLOEXEC, _LOW_FDS) if lease >= 0 else -1
-    for number, fd in enumerate((stdin, out, out)):
+    for number, fd in enumerate((stdin, out, errors)):
         os.dup2(fd, number)
     _close_all_but(trouble, lease)
     if lease >= 0:

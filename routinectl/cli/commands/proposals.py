@@ -53,6 +53,8 @@ def command(
         else:
             run = f": {done['run']}" if "run" in done else ""
             output.say(f"{'Rejected' if what == 'reject' else 'Done'}: {item['what'].replace('_', '-')} {item['routine']}{run}")
+            for line in done.get("text", "").splitlines()[:20]:
+                output.say(f"  {output.safe(line)}")
             for path in done.get("files", ()):
                 output.say(f"  changed {output.safe(path)}")
             for name in done.get("drafts", ()):
@@ -70,9 +72,17 @@ def _show(session: Session, item: proposals.Item, *, as_json: bool) -> None:
     zone = session.settings.timezone
     output.write(f"{item['proposal']}  {item['what'].replace('_', '-')} {item['routine']}")
     output.write(f"  {'by':<9}{output.safe(item['by'])}, {output.instant(item['at'], zone, session.now)}")
-    for label, value in (("why", item.get("reason")), ("payload", item.get("payload")), ("files", item.get("count"))):
+    for label, value in (
+        ("why", item.get("reason")),
+        ("payload", item.get("payload")),
+        ("tool", item.get("tool")),
+        ("files", item.get("count")),
+    ):
         if value:
             output.write(f"  {label:<9}{output.safe(str(value))}")
+    for key, value in item.get("arguments", {}).items():
+        for number, line in enumerate(str(value).splitlines() or [""]):
+            output.write(f"    {output.safe(key) if number == 0 else '':<9}{output.safe(line)}")
     for file in item.get("files", ()):
         counts = "binary" if file["added"] is None else f"+{file['added']} -{file['removed']}"
         output.write(f"    {output.safe(file['path'])}  {counts}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import context, output
 from routinectl.cli.lines import ledger_line
@@ -16,6 +16,13 @@ EXAMPLES = """
 routinectl show backup
 routinectl show backup --json
 """
+
+
+def _agent(agent: dict[str, Any] | None) -> str:
+    if agent is None:
+        return ""
+    granted = ", ".join(f"{key} {value}" for key, value in agent["granted"].items()) or "what agents have by default"
+    return f"{agent['file']} with {', '.join(agent['tools']) or 'no tools'}; it is granted {granted}, and the narrower is in force"
 
 
 def command(
@@ -33,7 +40,7 @@ def command(
         for label, text in (
             ("name", found["name"]), ("file", found["file"]), ("when", output.with_zone(found["words"], zone) if zone else ""),
             ("jitter", f"{found['jitter_seconds']}s later, always" if found["jitter_seconds"] else ""),
-            ("may", found["may"]), ("badges", " ".join(found["badges"])), ("memory", f"{found['memory_bytes'] // 1024} KiB" if found["memory_bytes"] else ""),
+            ("agent", _agent(found["agent"])), ("may", found["may"]), ("badges", " ".join(found["badges"])), ("memory", f"{found['memory_bytes'] // 1024} KiB" if found["memory_bytes"] else ""),
             ("runs", f"{found['run_count']}, {found['consecutive_failures']} failed in a row"),
             ("last", f"{found['last_outcome']} {output.instant(found['last_run_at'], zone, session.now)}" if found["last_run_at"] else ""),
             ("says", found["last_result"] or ""), ("answered", output.instant(found["mark"], zone)),

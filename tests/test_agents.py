@@ -1,0 +1,281 @@
+"""Agent routines against a model server: what their tools may do, what is denied, proposed, recorded; and whose word is narrower."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+
+import pytest
+from model_server import ModelServer
+
+from routinectl.core.agent import narrow
+from routinectl.process import trial
+
+pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
+pytestmark = pytest.mark.skipif(not trial.best().level, reason=f"nothing confines here: {trial.best().why_not}")
+KEY = "sk-canary-0123456789"
+LEVELS = ["namespaces", pytest.param("bubblewrap", marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="bwrap is not installed"))]
+
+
+@pytest.fixture
+def model(workspace):
+    """Start a model that gives these answers, and have the workspace know it as `default`."""
+    started = []
+
+    def start(*answers):
+        server = ModelServer(*answers)
+        started.append(server)
+        (workspace.root / "secrets").mkdir(mode=0o700, exist_ok=True)
+        (workspace.root / "secrets/key").write_text(KEY)
+        workspace.configure(
+            f"models: {{default: {{provider: openai, model: tiny, base_url: '{server.url}', api_key: {{file: secrets/key}}}}}}"
+        )
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+def agent(workspace, head, instructions="You tidy documents."):
+    path = workspace.root / "agents/gardener/AGENT.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"---\n{head}---\n{instructions}\n")
+
+
+def job(workspace, *, more="", keys="", env=None, task="Tidy."):
+    workspace.define("g", f"timeout: 1m\n{more}action: {{agent: {{task: {json.dumps(task)}{keys}}}}}\n")
+    done = workspace.run("run-now", "g", "--wait", env=env)
+    ends = workspace.events("run.ended", "g")
+    return done, ends[-1]["data"] if ends else {}
+
+
+def turns(workspace):
+    path = max(workspace.root.glob(".routinectl/runs/g/*/turns.jsonl"))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def told(server, number):
+    """Return what the tools had said in a request."""
+    return [message["content"] for message in server.requests[number]["messages"] if message["role"] == "tool"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_job_takes_turns_with_tools_until_there_is_a_result(workspace, model, level):
+    (workspace.root / "routines/g").mkdir(parents=True)
+    (workspace.root / "routines/g/notes.md").write_text("one\nneedle here\n")
+    server = model({"tools": [("files_list", {"path": "."}), ("files_search", {"text": "needle", "path": "."})]},
+                   {"text": "let me see", "tools": [("files_read", {"path": "notes.md"})]}, {"text": "It is in line 2."})  # fmt: skip
+    done, end = job(workspace, env={"ROUTINECTL_CONFINEMENT": level})
+    assert done.code == 0, (done.err, workspace.run("logs", "g").out)
+    assert (end["outcome"], end["message"], end["iterations"], end["confinement"]) == ("succeeded", "It is in line 2.", 3, level)
+    assert told(server, 1) == ["ROUTINE.yaml\nmemory/\nnotes.md", "./notes.md:2: needle here"]
+    assert told(server, 2)[2] == "one\nneedle here\n"
+    assert sorted(tool["function"]["name"] for tool in server.requests[0]["tools"]) == ["files_list", "files_read", "files_search"]
+    assert [turn["kind"] for turn in turns(workspace)] == [
+        "request",
+        "reply",
+        "tool",
+        "tool",
+        "request",
+        "reply",
+        "tool",
+        "request",
+        "reply",
+    ]
+    said = workspace.ok("logs", "g").out
+    assert "[files.read" in said
+    assert "let me see" in said
+    assert KEY not in json.dumps(server.requests) + said + json.dumps(turns(workspace))
+
+
+def test_a_read_only_agent_that_tries_to_write_cannot(workspace, model):
+    """What it was not given is denied before it is tried; what it was given, the confinement keeps."""
+    agent(workspace, "tools: [files.read, files.write, shell.run]\n")
+    server = model(
+        {"tools": [("files_write", {"path": "x.md", "text": "x"}), ("shell_run", {"command": "echo x > y.md; cat ../../secrets/key; cat /proc/*/environ"}),
+                   ("web_fetch", {"url": "http://127.0.0.1:1/"}), ("mail_send", {"to": "me"})]},
+        {"text": "I could not."},
+    )  # fmt: skip
+    done, _ = job(workspace, keys=", use: gardener")
+    assert done.code == 0
+    answers = told(server, 1)
+    assert "Read-only file system" in answers[0]
+    assert "cannot create y.md" in answers[1]
+    assert "exit code" in answers[1]
+    assert KEY not in json.dumps(server.requests)
+    assert answers[2] == "denied: the tool web.fetch is not among those this run may use"
+    assert answers[3] == "denied: there is no tool 'mail.send'"
+    assert [turn["outcome"] for turn in turns(workspace) if turn["kind"] == "tool"] == ["failed", "done", "denied", "denied"]
+    assert sorted(path.name for path in (workspace.root / "routines/g").iterdir() if path.suffix == ".md") == []
+
+
+def test_a_gardener_proposes_and_a_person_applies(workspace, model):
+    (workspace.root / "docs").mkdir()
+    (workspace.root / "docs/a.md").write_text("teh\n")
+    agent(workspace, "tools: [files.read, files.write]\npermissions: {level: propose_edits}\n")
+    model({"tools": [("files_write", {"path": str(workspace.root / "docs/a.md"), "text": "the\n"})]}, {"text": "Mended a word."})
+    done, _ = job(workspace, keys=", use: gardener")
+    assert done.code == 0, done.err
+    assert (workspace.root / "docs/a.md").read_text() == "teh\n"
+    (item,) = workspace.ok("proposals", "list", "--json").data
+    assert (item["what"], item["files"], item["reason"]) == ("edits", [{"path": "docs/a.md", "added": 1, "removed": 1}], "Mended a word.")
+    workspace.ok("proposals", "apply", item["proposal"])
+    assert (workspace.root / "docs/a.md").read_text() == "the\n"
+
+
+@pytest.fixture
+def outside():
+    """Start something outside that remembers what it was sent."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.rfile.read(int(self.headers["content-length"])).decode()))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *arguments):
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", got
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_outbound_call_is_suggested_approved_and_done_once(workspace, model, outside):
+    url, got = outside
+    agent(workspace, "tools: [web.send]\n")
+    server = model(
+        {"tools": [("web_send", {"method": "POST", "url": f"{url}/mail", "body": "hello"})]}, {"text": "It is on its way to you."}
+    )
+    job(workspace, keys=", use: gardener")
+    assert got == []
+    assert "kept as a proposal" in told(server, 1)[0]
+    (item,) = workspace.ok("proposals", "list", "--json").data
+    assert (item["what"], item["tool"], item["arguments"]["body"]) == ("call", "web.send", "hello")
+    assert "hello" in workspace.ok("proposals", "show", item["proposal"]).out
+    assert "external" in workspace.ok("show", "g").out
+    done = workspace.ok("proposals", "apply", item["proposal"])
+    assert "200 OK" in done.err
+    assert got == [("/mail", "hello")]
+    assert workspace.run("proposals", "apply", item["proposal"]).code == 3
+    assert got == [("/mail", "hello")]
+
+
+def test_an_outbound_call_is_done_where_a_person_allows_it_and_denied_where_none_may_be(workspace, model, outside):
+    url, got = outside
+    agent(workspace, "tools: [web.send]\npermissions: {external: allow, network: true}\n")
+    call = {"tools": [("web_send", {"method": "POST", "url": f"{url}/mail", "body": "hello"})]}
+    server = model(call, {"text": "sent"})
+    job(workspace, keys=", use: gardener")
+    assert got == [("/mail", "hello")]
+    server = model(call, {"text": "not sent"})
+    job(workspace, keys=", use: gardener", more="permissions: {external: none}\n")
+    assert len(got) == 1
+    assert "external: none" in told(server, 1)[0]
+
+
+def test_a_job_ends_at_its_turns_and_at_its_budget(workspace, model):
+    endless = {"tools": [("files_list", {"path": "."})], "usage": (300, 50)}
+    server = model(endless)
+    done, end = job(workspace, keys=", max_iterations: 3")
+    assert (done.code, end["outcome"], end["detail"], len(server.requests)) == (1, "over_budget", "max_iterations", 3)
+    server = model(endless)
+    _, end = job(workspace, keys=", max_iterations: 50, max_tokens: 100", more="budget: {tokens: 2500}\n")
+    assert (end["outcome"], end["detail"]) == ("over_budget", "budget.tokens")
+    assert end["tokens"] <= 2500 + 100
+    assert 1 < len(server.requests) < 10
+
+
+def test_a_job_out_of_time_is_stopped_with_its_tools(workspace, model):
+    agent(workspace, "tools: [shell.run]\n")
+    model({"tools": [("shell_run", {"command": "sleep 300"})]}, {"text": "slept"})
+    workspace.define("g", "timeout: 4s\nkill_grace: 1s\naction: {agent: {use: gardener, task: Sleep.}}\n")
+    workspace.run("run-now", "g", "--wait")
+    (end,) = workspace.events("run.ended", "g")
+    assert end["data"]["outcome"] == "timed_out"
+
+
+def test_a_question_at_the_end_is_a_failure(workspace, model):
+    model({"text": "Which document do you mean?"})
+    done, end = job(workspace)
+    assert (done.code, end["outcome"], end["detail"]) == (1, "failed", "asks_back")
+
+
+NARROWED = {
+    # what the agent is granted, what the routine asks for: in force
+    "nothing said": ({}, {}, {"level": "read_only", "external": "suggest", "network": False}),
+    "the schedule asks for more": ({}, {"level": "full", "network": True, "external": "allow", "write": ["out/"]},
+                                   {"level": "read_only", "external": "suggest", "network": False}),
+    "the schedule asks for less": ({"level": "propose_edits", "network": True, "external": "allow", "write": ["out/"]},
+                                   {"level": "read_only", "network": False, "external": "none", "write": []},
+                                   {"level": "read_only", "external": "none", "network": False}),
+    "paths within": ({"write": ["out/"], "read": ["workspace:docs/"]}, {"write": ["out/a", "other/"], "read": ["workspace:docs/x", "workspace:."]},
+                     {"level": "read_only", "external": "suggest", "network": False, "write": ["out/a"], "read": ["workspace:docs/x"]}),
+    "paths that only look within": ({"read": ["workspace:docs"]}, {"read": ["workspace:docs-secret", "workspace:docs/../secret"]},
+                                    {"level": "read_only", "external": "suggest", "network": False}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NARROWED)
+def test_the_narrower_word_is_in_force(case):
+    granted, asked, wanted = NARROWED[case]
+    assert narrow(granted, asked) == wanted
+
+
+FAULTS = {
+    "no agent": (None, "there is no agent 'gardener'"),
+    "no head": ("You are.\n", "it has no head"),
+    "no instructions": ("---\nmodel: default\n---\n", "it has no instructions"),
+    "an unknown key": ("---\nmodle: default\n---\nYou are.\n", "agents/gardener/AGENT.md:2:1"),
+    "an unknown tool": ("---\ntools: [files.raed]\n---\nYou are.\n", "there is no tool 'files.raed'"),
+    "an unknown model": ("---\nmodel: huge\n---\nYou are.\n", "no model 'huge'"),
+    "a path nobody may be granted": ("---\npermissions: {read: ['workspace:secrets']}\n---\nYou are.\n", "is inside secrets/"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_broken_agent_breaks_only_the_routines_that_use_it(workspace, model, case):
+    text, message = FAULTS[case]
+    model()
+    if text is not None:
+        agent(workspace, "")
+        (workspace.root / "agents/gardener/AGENT.md").write_text(text)
+    workspace.define("g", "timeout: 1m\naction: {agent: {use: gardener, task: Tidy.}}\n")
+    workspace.define("other", "timeout: 1m\naction: {command: ['true']}\n")
+    done = workspace.run("validate")
+    assert done.code == 78
+    assert message in done.err + done.out
+    assert workspace.run("run-now", "other", "--wait").code == 0
+
+
+@pytest.mark.parametrize("changed", ["AGENT.md", "skill.md"])
+def test_an_approval_asks_again_when_the_agent_has_changed(workspace, model, changed):
+    server = model({"text": "ok"})
+    agent(workspace, "description: one\n")
+    (workspace.root / "agents/gardener/skill.md").write_text("how to")
+    workspace.define("g", "timeout: 1m\napproval: before_first_run\naction: {agent: {use: gardener, task: Tidy.}}\n")
+    workspace.ok("list")
+    workspace.ok("approve", "g")
+    assert workspace.run("run-now", "g", "--wait").code == 0
+    with open(workspace.root / "agents/gardener" / changed, "a") as file:
+        file.write("And delete everything.\n")
+    assert workspace.run("run-now", "g", "--wait", "--for", "2s").code != 0
+    assert len(server.requests) == 1
+
+
+def test_show_says_what_is_in_force_and_from_where(workspace, model):
+    model()
+    agent(workspace, "tools: [files.read]\npermissions: {level: propose_edits, network: true}\n")
+    workspace.define("g", "timeout: 1m\npermissions: {network: false}\naction: {agent: {use: gardener, task: Tidy.}}\n")
+    shown = workspace.ok("show", "g").out
+    assert "propose_edits: reads its own folder" in shown
+    assert "no network" in shown
+    assert "agents/gardener/AGENT.md" in shown
