@@ -279,3 +279,49 @@ def test_show_says_what_is_in_force_and_from_where(workspace, model):
     assert "propose_edits: reads its own folder" in shown
     assert "no network" in shown
     assert "agents/gardener/AGENT.md" in shown
+
+
+def test_an_agent_is_tried_by_hand_before_it_goes_on_a_clock(workspace, model):
+    (workspace.root / "docs").mkdir()
+    (workspace.root / "docs/a.md").write_text("teh\n")
+    agent(workspace, "description: Mends words.\ntools: [files.read, files.write, web.send]\npermissions: {level: propose_edits}\n")
+    (workspace.root / "agents/gardener/style.md").write_text("Short words.")
+    write = {"tools": [("files_write", {"path": str(workspace.root / "docs/a.md"), "text": "the\n"}), ("files_read", {"path": "style.md"}),
+                       ("web_send", {"method": "POST", "url": "http://127.0.0.1:1/", "body": KEY})]}  # fmt: skip
+    server = model(write, {"text": "Mended a word."})
+    done = workspace.ok("agents", "run", "gardener", "--task", "Mend.")
+    assert "Mended a word." in done.out
+    assert told(server, 1)[1] == "Short words."
+    assert "succeeded after 2 turns" in done.err
+    assert "would propose web.send" in done.err
+    assert KEY not in done.out + done.err
+    assert (workspace.root / "docs/a.md").read_text() == "teh\n"
+    patch = next(workspace.root.glob(".routinectl/runs/@gardener/*/proposal.patch")).read_text()
+    assert "+the" in patch
+    assert workspace.events("run.claimed") == []
+    server = model(write, {"text": "I could not."})
+    assert workspace.ok("agents", "run", "gardener", "--task", "Mend.", "--read-only", "--json").data["outcome"] == "succeeded"
+    assert "Read-only" in told(server, 1)[0]
+    assert "external: none" in told(server, 1)[2]
+
+
+def test_agents_are_listed_shown_and_checked(workspace, model):
+    model()
+    agent(workspace, "description: Mends words.\n")
+    (workspace.root / "agents/broken").mkdir()
+    (workspace.root / "agents/broken/AGENT.md").write_text("---\nmodle: x\n---\nYou are.\n")
+    workspace.define("g", "timeout: 1m\naction: {agent: {use: gardener, task: Tidy.}}\n")
+    listed = workspace.ok("agents").out
+    assert "gardener" in listed
+    assert "Mends words." in listed
+    assert "You tidy documents." in workspace.ok("agents", "show", "gardener").out
+    checked = workspace.run("agents", "validate")
+    assert checked.code == 78
+    assert "agents/broken/AGENT.md:2:1" in checked.err
+    for words, code in (
+        (("agents", "show", "nobody"), 3),
+        (("agents", "run", "gardener"), 2),
+        (("agents", "dance"), 2),
+        (("agents", "show"), 2),
+    ):
+        assert workspace.run(*words).code == code

@@ -11,6 +11,9 @@ import threading
 
 import pytest
 from conftest import ROOT, until
+from model_server import ModelServer
+
+from routinectl.process import trial
 
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/ROUTINE.yaml"))
 
@@ -19,7 +22,12 @@ EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/ROUTI
 def stocked(workspace):
     """A workspace with all examples in it, and the data they work on."""
     for name in EXAMPLES:
-        shutil.copytree(ROOT / "examples" / name, workspace.root / "routines" / name)
+        shutil.copytree(ROOT / "examples" / name, workspace.root / "routines" / name, ignore=shutil.ignore_patterns("agents"))
+        if (ROOT / "examples" / name / "agents").exists():
+            shutil.copytree(ROOT / "examples" / name / "agents", workspace.root / "agents", dirs_exist_ok=True)
+    workspace.configure(
+        "models: {default: {provider: openai, model: tiny, base_url: 'http://127.0.0.1:9/v1', price: {input: 1, output: 1}}}"
+    )
     data = workspace.root / "data"
     data.mkdir()
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(data / "repository")]
@@ -44,7 +52,7 @@ def test_there_are_eight_and_all_are_good(stocked):
     stocked.ok("validate")
     for name in EXAMPLES:
         when = stocked.ok("show", name, "--json").data
-        assert when["next"] or when["words"].startswith(("after", "on a message", "when "))
+        assert when["next"] or when["words"].startswith(("after", "on a message", "when ", "on a webhook", "by hand"))
 
 
 def test_backup_report_follows_backup_git(stocked):
@@ -177,3 +185,70 @@ def test_the_workspace_of_make_run_is_good(workspace):
     workspace.ok("validate")
     with workspace.serving() as serving:
         serving.wait_for("succeeded", 2)
+
+
+MODELS = {
+    # the example: what the model says, what else there is to see, and what the run came to
+    "heartbeat": ([{"text": "HEARTBEAT_OK"}], "quiet", ""),
+    "daily-stand-up": ([{"text": "Done: the garden."}], "succeeded", "Done: the garden."),
+    "morning-review": ([{"text": "1. Rest."}], "succeeded", "1. Rest."),
+    "weekly-digest": ([{"text": "Nothing was decided."}], "succeeded", "Nothing was decided."),
+    "inbox-triage": ([{"tools": [("files_list", {"path": "../../mail"}), ("files_read", {"path": "../../mail/1"})]},
+                      {"tools": [("web_send", {"method": "POST", "url": "http://127.0.0.1:8025/drafts", "headers": {"To": "a@b.c", "Subject": "Re: help"},
+                                               "body": "On it."})]}, {"text": "One is urgent; an answer is drafted."}], "succeeded", "One is urgent; an answer is drafted."),
+    "social-post": ([{"tools": [("files_read", {"path": "../../CHANGELOG.md"})]},
+                     {"tools": [("web_send", {"method": "POST", "url": "http://127.0.0.1:8025/posts", "body": "0.1 is out"})]}, {"text": "Drafted."}],
+                    "succeeded", "Drafted."),
+    "research": ([{"tools": [("web_fetch", {"url": "http://127.0.0.1:9/"})]}, {"text": "I found nothing.\nRead: none"}], "succeeded", "I found nothing."),
+    "repository-gardener": ([{"tools": [("files_write", {"path": "../../docs/a.md", "text": "the\n"})]}, {"text": "docs/a.md: a word"}],
+                            "succeeded", "docs/a.md: a word"),
+    "dependency-watch": ([{"tools": [("files_read", {"path": "../../requirements.txt"})]}, {"text": "UP_TO_DATE"}], "quiet", ""),
+    "emergency-responder": ([{"tools": [("files_search", {"text": "full", "path": "../../logs"})]}, {"text": "The disk is full since 10:00."}],
+                            "succeeded", "The disk is full since 10:00."),
+}  # fmt: skip
+PROPOSED = {"inbox-triage": "call", "social-post": "call", "repository-gardener": "edits"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_example_that_asks_a_model_does_its_work(workspace, name):
+    pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
+    if not trial.best().level:
+        pytest.skip(f"nothing confines here: {trial.best().why_not}")
+    answers, outcome, message = MODELS[name]
+    server = ModelServer(*answers)
+    workspace.configure(f"models: {{default: {{provider: openai, model: tiny, base_url: '{server.url}'}}}}")
+    for path, text in {"daily/today.md": "worked in the garden", "mail/1": "Subject: help\n\nThe site is down.", "CHANGELOG.md": "0.1", "docs/a.md": "teh\n",
+                       "requirements.txt": "six==1.16.0\n", "logs/app.log": "10:00 disk full\n"}.items():  # fmt: skip
+        (workspace.root / path).parent.mkdir(exist_ok=True)
+        (workspace.root / path).write_text(text)
+    workspace.ok("add", "--template", name)
+    workspace.ok("enable", name)
+    line = run(workspace, name)
+    server.close()
+    assert (line["outcome"], line["message"]) == (outcome, message), workspace.run("logs", name).out
+    assert len(server.requests) == len(answers)
+    proposed = workspace.ok("proposals", "list", "--json").data
+    assert [item["what"] for item in proposed] == ([PROPOSED[name]] if name in PROPOSED else [])
+
+
+def test_every_example_that_asks_a_model_is_tried():
+    asking = {name for name in EXAMPLES if {"prompt:", "agent:"} & set((ROOT / "examples" / name / "ROUTINE.yaml").read_text().split())}
+    assert asking == MODELS.keys()
+
+
+def test_auto_deploy_deploys_main_and_nothing_else(stocked):
+    checkout = stocked.root / "routines/auto-deploy/checkout"
+    subprocess.run(["git", "clone", "-q", str(stocked.root / "data/repository"), str(checkout)], check=True)
+    (checkout / "Makefile").write_text("deploy:\n\ttouch deployed\n")
+    stocked.ok("list")
+    stocked.ok("approve", "auto-deploy")
+    other = stocked.run("run-now", "auto-deploy", "--wait", "--json", "--payload", '{"ref": "refs/heads/other"}').data["line"]
+    assert (other["outcome"], (checkout / "deployed").exists()) == ("quiet", False)
+    branch = subprocess.run(
+        ["git", "-C", str(checkout), "branch", "--show-current"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    stocked.ok("edit", "auto-deploy", "--set", f"action.env.BRANCH={branch}", "--set", "cooldown=0s")
+    stocked.ok("approve", "auto-deploy")
+    line = stocked.run("run-now", "auto-deploy", "--wait", "--json", "--payload", json.dumps({"ref": f"refs/heads/{branch}"})).data["line"]
+    assert line["message"].startswith("deployed ")
+    assert (checkout / "deployed").exists()

@@ -423,6 +423,7 @@ class TestTemplates:
         assert "# read from the routine's folder" in (workspace.root / "routines/repository-copy/ROUTINE.yaml").read_text()
 
     def test_every_template_can_be_made_and_shown(self, workspace):
+        workspace.configure("models: {default: {provider: openai, model: tiny}}")
         for row in workspace.ok("templates", "list", "--json").data:
             workspace.ok("add", "--template", row["template"])
             assert "action:" in workspace.ok("templates", "show", row["template"]).out

@@ -290,3 +290,23 @@ def test_how_long_an_answer_may_be(case):
 def test_an_estimate_is_rather_too_high():
     assert prompt.estimate("four words are here") >= 4
     assert prompt.estimate("") == 0
+
+
+def test_what_is_used_of_a_day_is_shown(workspace, model):
+    model({"text": "ok", "usage": (380, 20)})
+    asked(workspace, more="budget: {per_day: {tokens: 1000, cost_usd: 1000, runs: 5}}\n")
+    found = {row["what"]: row for row in workspace.ok("budget", "--json").data}
+    assert [(what, row["used"], row["left"], row["reserved"]) for what, row in found.items()] == [
+        ("runs", 1, 4, 0), ("tokens", 400, 600, 0), ("cost_usd", 400.0, 600.0, 0)]  # fmt: skip
+    shown = workspace.ok("budget", "p").out
+    assert "[########            ]" in shown
+    assert workspace.run("budget", "nobody").code == 3
+
+
+def test_what_a_killed_run_had_reserved_counts_as_spent(workspace, model):
+    model({"text": "late", "slow": 30})
+    workspace.define("p", "timeout: 3s\nkill_grace: 0s\nbudget: {per_day: {tokens: 100000}}\naction: {prompt: {text: Hi.}}\n")
+    workspace.run("run-now", "p", "--wait")
+    (row,) = workspace.ok("budget", "p", "--json").data
+    assert row["reserved"] == 0
+    assert row["used"] > 4096

@@ -119,7 +119,7 @@ def test_a_bad_bundle_is_refused(workspace, bundle, said):
     assert not (workspace.root / "evil").exists()
 
 
-def test_ironclaw_routines_are_written_and_what_is_not_in_force_is_named(workspace):
+def test_ironclaw_routines_are_written_and_what_is_missing_for_them_is_named(workspace):
     routines = [
         {"name": "Morning", "trigger": {"cron": {"schedule": "0 0 9 * * MON-FRI *", "timezone": "Europe/Berlin"}},
          "action": {"lightweight": {"prompt": "Look.", "context_paths": ["a"], "max_tokens": 100}},
@@ -135,7 +135,8 @@ def test_ironclaw_routines_are_written_and_what_is_not_in_force_is_named(workspa
     assert '- cron: "0 9 * * MON-FRI"' in text
     assert "enabled: false" in text
     assert "cooldown: 5m" in text
-    assert any("'action.prompt' is not in force" in remark for remark in first["remarks"])
+    assert "prompt:" in text
+    assert first["remarks"] == ["routinectl.yaml has no model 'default'"]
 
 
 def test_export_to_a_crontab_and_back(workspace):

@@ -9,6 +9,7 @@ from pathlib import Path
 from routinectl.files.layout import DEFINITION, Layout
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_AGENTS = "agents"  # of a template: saved agents that its routine uses
 _APART = frozenset({"workspace"})
 
 
@@ -29,7 +30,7 @@ def every(layout: Layout | None) -> dict[str, Path]:
 
 def copy_files(template: Path, folder: Path) -> list[str]:
     """Copy everything but the definition into a new routine's folder; returns the names."""
-    names = sorted(name for name in os.listdir(template) if name != DEFINITION and not name.startswith((".", "__pycache__")))
+    names = sorted(name for name in os.listdir(template) if name not in (DEFINITION, _AGENTS) and not name.startswith((".", "__pycache__")))
     folder.mkdir(parents=True)
     for name in names:
         source = template / name
@@ -38,3 +39,14 @@ def copy_files(template: Path, folder: Path) -> list[str]:
         else:
             shutil.copy2(source, folder / name)
     return names
+
+
+def copy_agents(template: Path, layout: Layout) -> list[Path]:
+    """Copy the saved agents of a template into the workspace; one that is there already is left as it is. Returns the folders made."""
+    made = []
+    for source in sorted((template / _AGENTS).iterdir()) if (template / _AGENTS).is_dir() else ():
+        target = layout.agents / source.name
+        if not target.exists():
+            shutil.copytree(source, target)
+            made.append(target)
+    return made

@@ -22,6 +22,7 @@ IGNORED = """\
 /routines/*/state.json
 /routines/*/history.jsonl
 /routines/*/memory/
+/agents/*/memory/
 """
 _CONFIG = """\
 # yaml-language-server: $schema=.routinectl/workspace.schema.json

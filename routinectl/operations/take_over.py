@@ -186,7 +186,7 @@ def _land(session: Session, routine_id: str, files: dict[str, Any], item: Taken,
 
 
 def from_ironclaw(session: Session, text: str, *, dry_run: bool = False) -> Import:
-    """Write routines from IronClaw's JSON, disabled; what this version does not keep is named and left out of force."""
+    """Write routines from IronClaw's JSON, disabled; what is missing before they can run is named."""
     try:
         plain = json.loads(text)
     except ValueError as error:

@@ -70,12 +70,15 @@ def install(
         path = ("action", "env", key) if key in environment else write.parse_key(key)
         changes[path] = value if key in environment else write.parse_value(value)
     data = editing.change(raw, changes)
-    checked = write.store(session, routine_id, data, created=True, dry_run=True)
-    if dry_run:
-        return checked
-    templates.copy_files(template, folder)
+    made = templates.copy_agents(template, session.layout)  # before the check, which looks at them
+    kept = False
     try:
-        return write.store(session, routine_id, data, created=True)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        written = write.store(session, routine_id, data, created=True, dry_run=True)
+        if not dry_run:
+            templates.copy_files(template, folder)
+            written = write.store(session, routine_id, data, created=True)
+            kept = True
+    finally:
+        for place in [] if kept else [folder, *made]:
+            shutil.rmtree(place, ignore_errors=True)
+    return written

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _MOST_SAID = 1000  # characters that are kept of what it said
@@ -41,3 +42,23 @@ def output_of(words: Sequence[str], env: Mapping[str, str], seconds: float) -> s
             os.killpg(process.pid, signal.SIGKILL)
             return f"it took longer than {seconds:.0f} s"
     return said.decode(errors="replace")
+
+
+def follow(words: Sequence[str], env: Mapping[str, str], seconds: float, heard: Callable[[bytes], None]) -> int:
+    """Run a program in exactly this environment, pass on what it prints as it comes, and return its exit code (124 at the deadline)."""
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(env))
+    assert process.stdout is not None
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        while data := os.read(process.stdout.fileno(), 65536):
+            heard(data)
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    finally:
+        over = not timer.is_alive()
+        timer.cancel()
+        process.stdout.close()
+        code = process.wait()
+    return 124 if over and code < 0 else code

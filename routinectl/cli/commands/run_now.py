@@ -97,7 +97,7 @@ def run(layout: Layout, asked: Asked) -> int:
         raise UsageError(str(error), "--for 10m") from None
     with Session(layout) as session:
         name = session.id_of(asked.routine)
-        given = _payload(asked.payload)
+        given = payload_of(asked.payload)
         _warn(session, name)
         run_id = runs.request(session, name, by=context.me(), force=asked.force, payload=given, mode=asked.mode)
         if not (asked.wait or asked.follow):
@@ -162,7 +162,7 @@ def _warn(session: Session, name: str) -> None:
         output.say(f"Note: {name} is {' and '.join(passes)}; it runs because you ask")
 
 
-def _payload(text: str | None) -> dict[str, Any] | None:
+def payload_of(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:

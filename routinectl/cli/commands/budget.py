@@ -1,0 +1,49 @@
+"""routinectl budget"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from routinectl.cli import context, output
+from routinectl.operations import budget
+from routinectl.operations.session import Session
+
+if TYPE_CHECKING:
+    import typer
+
+EXAMPLES = """
+routinectl budget
+routinectl budget morning-review
+"""
+_WIDTH = 20
+
+
+def command(
+    routine: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A routine, by id or unique prefix; else all that have a budget.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Show what is used of the budgets of the day, what is reserved by calls that go on, and what the day would come to."""
+    with Session(context.layout()) as session:
+        names = [session.id_of(routine)] if routine else session.alive()
+        found = budget.rows(session, names)
+        if as_json:
+            output.data("budget", found)
+        elif not found:
+            output.say("No routine has a budget of the day. Hint: budget: {per_day: {runs: 24, tokens: 100000}}")
+        else:
+            rows = [(row["id"], row["what"], _bar(row), _number(row["used"]), _number(row["reserved"]), _number(row["cap"]),
+                     _number(row["forecast"]) if row["forecast"] is not None else "-", f"{row['day']} {row['timezone']}") for row in found]  # fmt: skip
+            output.table(rows, ["ROUTINE", "OF", "", "USED", "RESERVED", "CAP", "FORECAST", "DAY"])
+
+
+def _bar(row: budget.Row) -> str:
+    share = min((row["used"] + row["reserved"]) / row["cap"], 1.0) if row["cap"] else 1.0
+    used = min(round(row["used"] / row["cap"] * _WIDTH), _WIDTH) if row["cap"] else _WIDTH
+    text = "#" * used + "+" * (round(share * _WIDTH) - used)
+    return f"[{text:<{_WIDTH}}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and not float(value).is_integer() else f"{int(value):,}"
