@@ -310,3 +310,73 @@ def test_what_a_killed_run_had_reserved_counts_as_spent(workspace, model):
     (row,) = workspace.ok("budget", "p", "--json").data
     assert row["reserved"] == 0
     assert row["used"] > 4096
+
+
+WISHES = {
+    # what the model says, the last time: status, words, what the definition has
+    "a command at night": ('{"name": "Nightly backup", "schedule": "every day at midnight", "command": ["./backup.sh"]}', "every day at 00:00",
+                           {"action": {"command": ["./backup.sh"]}}),
+    "not at night, and ask first": (('```json\n{"name": "Look", "schedule": "every 2 hours", "shell": "df -h", "approval": "before_first_run", '
+                                    '"quiet_hours": {"start": "22:00", "end": "07:00"}}\n```'), "every 2 hours",
+                                    {"approval": "before_first_run", "quiet_hours": {"start": "22:00", "end": "07:00"}}),
+    "a prompt": ('{"name": "Sum up", "schedule": "every friday at 16:00", "prompt": "Sum up."}', "at 16:00, on Friday", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WISHES)
+def test_a_sentence_becomes_a_draft_that_a_person_approves(workspace, model, case):
+    answer, words, has = WISHES[case]
+    server = model({"text": answer})
+    done = workspace.ok("propose", "as the case says")
+    assert "It is a draft" in done.err
+    (row,) = workspace.ok("list", "--json").data
+    assert row["status"] == "draft"
+    shown = workspace.ok("show", row["id"], "--json").data
+    assert words in shown["words"]
+    for key, value in has.items():
+        assert shown["definition"][key] == value
+    assert "as the case says" in server.requests[0]["messages"][1]["content"]
+    workspace.ok("approve", row["id"])
+    assert workspace.ok("list", "--json").data[0]["status"] in ("active", "pending_approval")
+
+
+def test_a_definition_with_faults_goes_back_once(workspace, model):
+    server = model({"text": '{"name": "Odd", "schedule": "every blue moon", "command": ["x"]}'},
+                   {"text": '{"name": "Odd", "schedule": "every monday at 9am", "command": ["x"]}'})  # fmt: skip
+    workspace.ok("propose", "now and then")
+    assert "blue moon" in server.requests[1]["messages"][1]["content"]
+    assert "Mend them" in server.requests[1]["messages"][1]["content"]
+    server = model({"text": "I am a teapot."})
+    done = workspace.run("propose", "now and then")
+    assert (done.code, len(server.requests)) == (1, 2)
+    assert "no good definition" in done.err
+
+
+def test_what_the_model_may_not_set_is_refused(workspace, model):
+    model({"text": '{"name": "Odd", "command": ["x"], "permissions": {"level": "full"}, "owner": "root"}'})
+    done = workspace.run("propose", "let me in")
+    assert done.code == 1
+    assert "owner, permissions" in done.err
+    assert workspace.ok("list", "--json").data == []
+
+
+def test_proposing_without_a_model_says_how_to_have_one(workspace):
+    done = workspace.run("propose", "run nightly backup at midnight")
+    assert done.code == 2
+    assert "Hint: models:" in done.err
+
+
+def test_a_sentence_over_http_becomes_a_draft_too(workspace, model):
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("starlette")
+    model({"text": WISHES["a command at night"][0]})
+    token = workspace.ok("token", "create", "--role", "user", "--owner", "bob").out.strip()
+    with workspace.serving("--http", "127.0.0.1:0") as serving:
+        url = serving.wait_for("HTTP on http://").partition("HTTP on ")[2].split()[0]
+        answer = httpx.post(
+            f"{url}/routines/propose",
+            json={"text": "run nightly backup at midnight"},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+        )
+    assert (answer.status_code, answer.json()["status"], answer.json()["definition"]["owner"]) == (201, "draft", "bob")

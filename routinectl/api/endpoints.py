@@ -12,11 +12,12 @@ from typing import Any
 from routinectl.api.access import Caller
 from routinectl.api.answer import Answer, HttpError
 from routinectl.core import projection
+from routinectl.core.prompt import DEFAULT_MODEL
 from routinectl.core.units import from_iso, parse_duration, to_iso
 from routinectl.engine.dispatch import request_id
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import definitions
-from routinectl.operations import approvals, edits, hooks, lifecycle, look, preview, proposals, runs, templates, write
+from routinectl.operations import approvals, drafting, edits, hooks, lifecycle, look, preview, proposals, runs, templates, write
 from routinectl.operations.access import EVERYBODY, owner_of
 from routinectl.operations.history import history, lines
 from routinectl.operations.session import Session
@@ -135,6 +136,14 @@ def create(session: Session, call: Call) -> Answer:
     write.require_free_name(session, {"name": routine_id, **doc})
     write.create(session, routine_id, doc)
     return _shown(session, routine_id, 201, Location=f"/routines/{routine_id}")
+
+
+def propose_routine(session: Session, call: Call) -> Answer:
+    """Have a model draft a routine for a sentence."""
+    session.agent = session.agent or f"propose, for {call.caller.owner}"
+    owner = "" if call.caller.role == "admin" else call.caller.owner
+    made = drafting.draft(session, _text(call.body, "text"), model=_text(call.body, "model") or DEFAULT_MODEL, owner=owner)
+    return _shown(session, made.id, 201, Location=f"/routines/{made.id}")
 
 
 def _own(session: Session, call: Call, doc: Data) -> None:
@@ -378,6 +387,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         **_PAGE, "enabled": "true or false.", "status": "active, paused, ...", "owner": "Whose.", "tag": "With this tag.",
         "text": "In id, name or description."}, errors=(400,)),
     Endpoint("POST", "/routines", create, "agent", "Add a routine.", 201, body=_DEFINITION, errors=(400, 409, 422)),
+    Endpoint("POST", "/routines/propose", propose_routine, "agent", "Have a model draft a routine for a sentence.", 201, body={
+        "type": "object", "required": ["text"], "properties": {"text": {"type": "string"}, "model": {"type": "string"}}},
+        errors=(400, 409, 422)),
     Endpoint("GET", "/routines/{id}", get, "viewer", "Show a routine.", errors=(404, 422)),
     Endpoint("PATCH", "/routines/{id}", patch, "agent", "Change a routine (JSON merge patch).", body={"type": "object"},
              errors=(400, 404, 409, 412, 422)),

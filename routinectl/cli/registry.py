@@ -23,6 +23,7 @@ DEFINE, RUN, LOOK, MORE = "Define", "Run", "Look", "More"
 COMMANDS = (
     Command("init", "Make a workspace.", DEFINE),
     Command("add", "Add a routine.", DEFINE),
+    Command("propose", "Have a model draft a routine for a sentence.", DEFINE),
     Command("edit", "Change a routine, in an editor or by options.", DEFINE, True),
     Command("rm", "Remove a routine.", DEFINE, True),
     Command("enable", "Let a routine fire (enabled: true).", DEFINE, True),

@@ -137,6 +137,22 @@ def _call(folder: Path, spec: dict[str, Any]) -> int:
     return 0
 
 
+def _question(folder: Path, spec: dict[str, Any]) -> int:
+    """Ask a model one thing for a command that must not do so itself, and print the answer as JSON."""
+    from routinectl.core.prompt import Message
+    from routinectl.models import ask
+
+    named = spec["model"]
+    try:
+        model = ask.connect(named["provider"], named["model"], named["base_url"], os.environ.pop(KEY, ""))
+        said = {"text": ask.ask(model, Message(spec["instructions"], spec["text"]), spec["max_tokens"], spec["seconds"]).text}
+    except ask.ModelError as error:
+        said = {"fault": str(error)}
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
 def _masking(secrets: list[str]) -> Callable[[bytes], bytes]:
     """Return what takes these secrets out of a text, in all their spellings."""
     from routinectl.process.mask import Masker
@@ -161,4 +177,10 @@ def _recorder(folder: Path, masked: Callable[[bytes], bytes]) -> Callable[[Mappi
     return record
 
 
-_DO: Mapping[str, Callable[[Path, dict[str, Any]], int]] = {"edits": _edits, "prompt": _prompt, "agent": _agent, "call": _call}
+_DO: Mapping[str, Callable[[Path, dict[str, Any]], int]] = {
+    "edits": _edits,
+    "prompt": _prompt,
+    "agent": _agent,
+    "call": _call,
+    "question": _question,
+}

@@ -103,12 +103,17 @@ def _model(layout: Layout, settings: Settings, routine: Routine) -> dict[str, An
     asking = routine.action.prompt or routine.action.job
     if asking is None:
         return None
+    return model_of(layout, settings, asking.model)
+
+
+def model_of(layout: Layout, settings: Settings, name: str) -> dict[str, Any]:
+    """Return a model of the workspace with its key. Raises CannotStart."""
     if importlib.util.find_spec("pydantic_ai") is None:
         raise CannotStart("asking a model needs the extra agents: pip install 'routinectl[agents]'")
-    model = settings.models.get(asking.model)
+    model = settings.models.get(name)
     if model is None:
-        raise CannotStart(f"routinectl.yaml has no model '{asking.model}'")
-    key = _secret(layout, routine.id, f"the key of the model {asking.model}", model.key, "workspace:") if model.key else ""
+        raise CannotStart(f"routinectl.yaml has no model '{name}'")
+    key = _secret(layout, "", f"the key of the model {name}", model.key, "workspace:") if model.key else ""
     price = [model.price.input, model.price.output] if model.price else None
     return {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key}
 
