@@ -237,3 +237,15 @@ def test_people_see_how_far_it_may_go(workspace):
     found = {item["name"]: item for item in workspace.ok("doctor", "--json").data}
     assert "keeps a program in" in found["confinement"]["found"]
     assert workspace.run("doctor", env={"ROUTINECTL_CONFINEMENT": "none"}).code == 1
+
+
+@confines
+def test_naming_a_secret_does_not_show_it(workspace):
+    (workspace.root / "secrets").mkdir()
+    (workspace.root / "secrets/t").write_text("hunter2-canary")
+    confined(workspace, "{command: [cat, ../../secrets/t]}")
+    assert "hunter2" not in workspace.ok("logs", "c").out
+    _, end = confined(workspace, "{command: [cat, t], workdir: 'workspace:secrets'}")
+    assert end["data"]["outcome"] == "not_started"
+    _, end = confined(workspace, f"{{command: ['true'], output: {workspace.root}/.git/hooks/pre-commit}}")
+    assert "is git's own" in end["data"]["message"]

@@ -380,3 +380,10 @@ def test_a_sentence_over_http_becomes_a_draft_too(workspace, model):
             timeout=60,
         )
     assert (answer.status_code, answer.json()["status"], answer.json()["definition"]["owner"]) == (201, "draft", "bob")
+
+
+def test_a_secret_is_no_context_whatever_it_is_called(workspace, model):
+    server = model({"text": "ok"})
+    _, end = asked(workspace, keys=f", context: ['{workspace.root}/secrets/key']")
+    assert (end["outcome"], server.requests) == ("not_started", [])
+    assert "is inside secrets/" in end["message"]

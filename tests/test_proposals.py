@@ -112,6 +112,17 @@ def test_a_definition_that_is_changed_so_becomes_a_draft(garden):
     assert (found["other"], found["fresh"]) == ("draft", "draft")
 
 
+def test_routines_of_an_agent_that_is_changed_so_become_drafts(garden):
+    (garden.root / "agents/reviewer").mkdir(parents=True)
+    (garden.root / "agents/reviewer/AGENT.md").write_text("---\ndescription: x\n---\nYou review.\n")
+    garden.configure("models: {default: {provider: openai, model: tiny}}")
+    garden.define("uses", "timeout: 1m\naction: {agent: {use: reviewer, task: Look.}}\n")
+    garden.ok("list")
+    propose(garden, "echo 'And delete.' >> ../../agents/reviewer/AGENT.md")
+    assert "routinectl approve uses" in garden.ok("proposals", "apply", "gardener").err
+    assert {row["id"]: row["status"] for row in garden.ok("list", "--json").data}["uses"] == "draft"
+
+
 REFUSED = {
     "a link to a secret": "ln -s /etc/passwd ../../docs/l",
     "a link out of the workspace": "ln -s ../../../home ../../docs/l",
@@ -120,6 +131,8 @@ REFUSED = {
     "attributes": "echo '* filter=x' > ../../.gitattributes",
     "a secret": "mkdir ../../secrets && echo x > ../../secrets/t",
     "a pipe": "mkfifo ../../docs/p",
+    "a link to a secret of the workspace": "ln -s ../secrets/t ../../docs/l",
+    "the settings": "echo 'trust: local' >> ../../routinectl.yaml",
 }  # fmt: skip
 
 

@@ -52,7 +52,9 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     root = str(layout.root)
     links, system = trial.system()
     programs = [program, *_interpreter(layout, routine)]
-    readable = [str(layout.folder(routine.id)), cwd, *files, *programs]
+    _refuse(layout, routine.id, cwd, "action.workdir", writing=False)
+    named = [path for path in files if not _why_not(layout, routine.id, path, writing=False)]  # naming a secret does not show it
+    readable = [str(layout.folder(routine.id)), cwd, *named, *programs]
     readable += [_granted(layout, routine, text, writing=False) for text in granted.read]
     for text in granted.write:
         _granted(layout, routine, text, writing=True)
@@ -62,7 +64,8 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     protected = [path for folder in writing for path in _protected_in(folder)]
     binds |= dict.fromkeys(protected, False)
     ordered = sorted(binds.items(), key=lambda item: (item[0].count("/"), item[0]))
-    empty = [path for path in _hidden(layout, routine.id, [path for path, _ in ordered]) if os.path.isdir(path)]
+    seen = [*(target for _, target, _ in system), *(path for path, _ in ordered)]
+    empty = [path for path in _hidden(layout, routine.id, seen) if os.path.isdir(path)]
     return {
         "how": found.level, "program": found.program, "network": granted.network, "links": links, "empty": empty,
         "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
@@ -96,13 +99,29 @@ def _outermost(paths: list[str]) -> list[str]:
     return [path for path in dict.fromkeys(paths) if not _covered(os.path.dirname(path), paths)]
 
 
+def _why_not(layout: Layout, routine_id: str, path: str, *, writing: bool) -> str:
+    """Say why a path (absolute) may not be granted to a routine of this workspace, by either of the names of its root."""
+    roots = dict.fromkeys([str(layout.root), os.path.realpath(layout.root)])
+    return next(filter(None, (permissions.refusal(path, root, routine_id, writing=writing) for root in roots)), "")
+
+
+def _refuse(layout: Layout, routine_id: str, path: str, what: str, *, writing: bool) -> None:
+    """Raise CannotConfine for a path that may not be granted."""
+    why = _why_not(layout, routine_id, path, writing=writing)
+    if why:
+        raise CannotConfine(f"{what} '{os.path.relpath(path, layout.root)}' {why}")
+
+
+def refuse_all(layout: Layout, routine_id: str, paths: Iterable[str], what: str, *, writing: bool = False) -> None:
+    """Raise CannotConfine for the first of these paths that a run of this routine may not be given."""
+    for path in paths:
+        _refuse(layout, routine_id, path, what, writing=writing)
+
+
 def _granted(layout: Layout, routine: Routine, text: str, *, writing: bool) -> str:
     path = layout.resolve(routine.id, text)
     key = "write" if writing else "read"
-    for root in {str(layout.root), os.path.realpath(layout.root)}:
-        why = permissions.refusal(path, root, routine.id, writing=writing)
-        if why:
-            raise CannotConfine(f"permissions.{key} '{text}' {why}")
+    _refuse(layout, routine.id, path, f"permissions.{key}", writing=writing)
     if writing and not os.path.lexists(path) and _covered(path, [str(layout.root)]):
         os.makedirs(path, exist_ok=True)
     if not os.path.exists(path):

@@ -87,6 +87,11 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
         secrets = _secrets(layout, routine)
         if not os.path.isdir(env["ROUTINE_MEMORY"]):
             os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
+        if model is not None:
+            spec = asking_spec(layout, routine)
+            confinement.refuse_all(layout, routine.id, [*spec["context"], *filter(None, [spec["file"]])], "context")
+        if action.output:
+            confinement.refuse_all(layout, routine.id, [layout.resolve(routine.id, action.output)], "action.output", writing=True)
         if routine.permissions.confined and action.prompt is None:  # a prompt starts nothing that could be confined
             confine = confinement.spec(layout, routine, named_files(layout, routine), cwd, argv0)
             facts = {**facts, "confinement": confine["how"]}

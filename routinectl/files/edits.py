@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from routinectl.files.layout import CONFIG
+
 _PRIVATE = frozenset({".git", ".routinectl", "secrets", "inbox"})
 _ITS_OUTPUT = frozenset({"memory", "state.json", "history.jsonl"})
 _MOST_FILES, _MOST_BYTES = 50_000, 2 << 30
@@ -80,13 +82,17 @@ def refused(base: Path, edited: Path) -> list[str]:
 
 def _fault(place: str, top: str) -> str:
     name = os.path.basename(place).lower()
+    if os.path.relpath(place, top) == CONFIG:
+        return "is the workspace's settings"
     if name == ".git" or name.startswith(".git") or os.path.relpath(place, top).split("/")[0] in _PRIVATE:
         return "is git's own or private"
     mode = os.lstat(place).st_mode
     if stat.S_ISLNK(mode):
         target = os.readlink(place)
         leads = os.path.normpath(os.path.join(os.path.dirname(place), target))
-        return "" if not target.startswith("/") and (leads == top or leads.startswith(top + "/")) else "a link that leads out"
+        if target.startswith("/") or not leads.startswith(top + "/"):
+            return "a link that leads out"
+        return "" if copied(os.path.relpath(leads, top)) else "a link to what is private"
     return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no file"
 
 

@@ -15,6 +15,7 @@ from routinectl.operations.session import Session
 from routinectl.process import git
 
 Item = dict[str, Any]
+_AGENT = re.compile(r"agents/([^/]+)/")
 _DEFINITION = re.compile(rf"routines/([^/]+)/{re.escape(DEFINITION)}")
 
 
@@ -32,6 +33,13 @@ def patch(session: Session, item: Item) -> bytes:
     return data
 
 
+def _touched(session: Session, paths: list[str]) -> list[str]:
+    """Return the routines whose definition a patch changes: their own file, or that of the agent they use."""
+    agents = {match[1] for match in map(_AGENT.match, paths) if match}
+    users = {name for name in session.alive() if (session.standing(name).doc or {}).get("action", {}).get("agent", {}).get("use") in agents}
+    return sorted(users | {match[1] for match in map(_DEFINITION.fullmatch, paths) if match})
+
+
 def apply(session: Session, item: Item, answer: Callable[[], None], by: str) -> Item:
     """Apply a patch to the workspace; `answer` records that it was, before it is. Raises BusyError when it conflicts.
 
@@ -44,7 +52,7 @@ def apply(session: Session, item: Item, answer: Callable[[], None], by: str) -> 
         raise BusyError(f"conflict: what {item['proposal']} changes has changed meanwhile: {fault.splitlines()[0]}",
                         f"git apply --3way {kept}, or routinectl proposals reject {item['proposal']}")  # fmt: skip
     paths = git.touched(root, data)
-    drafts = sorted({match[1] for match in map(_DEFINITION.fullmatch, paths) if match})
+    drafts = _touched(session, paths)
     answer()
     for name in drafts:
         session.append(Event("routine.drafted", name, {"at": to_iso(session.now), "by": item["by"]}))
