@@ -10,6 +10,7 @@ machine mean little.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -23,10 +24,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from routinectl.files import etc
+from routinectl.files.layout import Layout
+
 HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "routinectl"]
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 QUICK = bool(os.environ.get("QUICK"))
+ROOT = Path(__file__).resolve().parent.parent
 ONLY = os.environ.get("ONLY", "").split()
 OTHERS = ("apscheduler", "yacron", "cronstable")
 
@@ -378,7 +383,44 @@ def disk(bench: Bench) -> None:
     print(bench.lines[-1], flush=True)
 
 
-PARTS = (lateness, disk, policies, commands, idle, long_history, throughput, others)
+CONFINED = """
+import json, os, sys, time
+sys.path.insert(0, sys.argv[1])
+from routinectl.process import confine, keeper, trial
+links, binds = trial.system()
+binds = [*binds, [sys.argv[4], "/etc", False]]
+null = os.open(os.devnull, os.O_RDWR)
+def once(how):
+    begun = time.perf_counter()
+    if how == "bare":
+        pid = os.posix_spawn("/bin/true", ["true"], {}, setsid=True)
+        os.waitpid(pid, 0)
+    else:
+        entry = {"argv0": "/bin/true", "argv": ["true"], "cwd": "/", "stdin": os.devnull, "limits": {}, "confine": {
+            "how": how, "program": sys.argv[2], "network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20, "binds": binds}}
+        pid, fate = confine.start(entry, {}, null, -1)
+        status, fault = confine.told(fate, os.waitpid(pid, 0)[1])
+        assert not status and not fault, fault
+    return time.perf_counter() - begun
+ways = ["bare", "namespaces", *(["bubblewrap"] if sys.argv[2] else [])]
+print(json.dumps({way: times for way, times in zip(ways, zip(*[[once(way) for way in ways] for _ in range(int(sys.argv[3]))]))}))
+"""
+
+
+def confinement(bench: Bench, count: int = 200) -> None:
+    """What confining costs a run: from its start to its end as the keeper sees it, rounds alternating."""
+    copied = str(etc.folder(Layout(bench.folder)))
+    found = json.loads(subprocess.run([sys.executable, "-I", "-S", "-c", CONFINED, str(ROOT), shutil.which("bwrap") or "", str(count), copied],
+                                      capture_output=True, text=True, check=True).stdout)  # fmt: skip
+    bench.lines += ["", "## A confined run of `true`", "", f"Start to end, median of {count}; what it takes more than a bare spawn, median of pairs.", "",
+                    "| | ms | more than bare, ms |", "|---|---|---|"]  # fmt: skip
+    for way, times in found.items():
+        more = median([time - bare for time, bare in zip(times, found["bare"], strict=True)])
+        bench.lines.append(f"| {way} | {median(list(times)) * 1000:.2f} | {more * 1000:.2f} |")
+        print(bench.lines[-1], flush=True)
+
+
+PARTS = (lateness, disk, policies, confinement, commands, idle, long_history, throughput, others)
 
 
 def main() -> int:

@@ -387,3 +387,15 @@ def test_a_secret_is_no_context_whatever_it_is_called(workspace, model):
     _, end = asked(workspace, keys=f", context: ['{workspace.root}/secrets/key']")
     assert (end["outcome"], server.requests) == ("not_started", [])
     assert "is inside secrets/" in end["message"]
+
+
+def test_the_whole_workspace_as_context_leaves_out_what_is_private(workspace, model):
+    server = model({"text": "ok"})
+    for path in ("daily/note.md", "routines/other/memory/MEMORY.md", "inbox/alarms/1"):
+        (workspace.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.root / path).write_text(f"TEXT OF {path}")
+    asked(workspace, keys=", context: ['workspace:.']")
+    wire = json.dumps(server.requests)
+    assert "TEXT OF daily/note.md" in wire
+    for never in (KEY, "TEXT OF routines/other", "TEXT OF inbox", "journal"):
+        assert never not in wire

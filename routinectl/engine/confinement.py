@@ -10,7 +10,7 @@ from typing import Any
 
 from routinectl.core import permissions
 from routinectl.core.routine import Routine
-from routinectl.files import leavings
+from routinectl.files import etc, leavings
 from routinectl.files.layout import CONFIG, DEFINITION, Layout
 from routinectl.process import trial
 
@@ -51,6 +51,8 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     granted = routine.permissions
     root = str(layout.root)
     links, system = trial.system()
+    system = [*system, [os.path.realpath(etc.folder(layout)), "/etc", False]]
+    system += [[os.path.realpath(path), path, False] for path in etc.LIVE if os.path.exists(path)]
     programs = [program, *_interpreter(layout, routine)]
     _refuse(layout, routine.id, cwd, "action.workdir", writing=False)
     named = [path for path in files if not _why_not(layout, routine.id, path, writing=False)]  # naming a secret does not show it

@@ -60,8 +60,14 @@ def _files(root: Path, path: str) -> Iterator[str]:
         yield path
         return
     for top, folders, files in os.walk(path.rstrip("/")):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _private(root, f"{top}/{name}"))
         yield from (f"{top}/{name}" for name in sorted(files) if not name.startswith("."))
+
+
+def _private(root: Path, path: str) -> bool:
+    """Say whether a folder is none that a model is shown because it lies below one that was named: secrets, messages, memory."""
+    parts = os.path.relpath(path, root).split("/")
+    return parts[0] in ("secrets", "inbox") or (parts[0] == "routines" and parts[2:3] == ["memory"])
 
 
 def _open(root: Path, path: str) -> int:

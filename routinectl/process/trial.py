@@ -19,11 +19,6 @@ from typing import Any
 _PACKAGE = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.trial import main; main(sys.argv[2:])"
 _SECONDS = 20
-_FILES = (
-    "alternatives", "ca-certificates", "ca-certificates.conf", "group", "host.conf", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "localtime", "mime.types", "nsswitch.conf", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl/certs", "ssl/openssl.cnf",
-    "timezone",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +63,6 @@ def system() -> tuple[list[list[str]], list[list[Any]]]:
             links.append([path, os.readlink(path)])
         elif os.path.isdir(path):
             binds.append([path, path, False])
-    for name in _FILES:
-        path = f"/etc/{name}"
-        if os.path.exists(path):
-            binds.append([os.path.realpath(path), path, False])
     return links, binds
 
 
