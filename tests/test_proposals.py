@@ -198,3 +198,27 @@ def test_serve_makes_the_proposal_of_a_scheduled_run(garden):
     with garden.serving():
         until(lambda: garden.events("proposal.created", "gardener"))
     assert garden.ok("status").out.count("proposals of agents wait") == 1
+
+
+def test_over_http_a_user_sees_the_patch_and_an_admin_applies_it(garden):
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("starlette")
+    garden.configure("owner: bob")
+    propose(garden, EDIT)
+    tokens = {role: garden.ok("token", "create", "--role", role, "--owner", "bob").out.strip() for role in ("user", "admin", "agent")}
+    with garden.serving("--http", "127.0.0.1:0") as serving:
+        url = serving.wait_for("HTTP on http://").partition("HTTP on ")[2].split()[0]
+
+        def call(role, method, path):
+            return httpx.request(method, url + path, headers={"Authorization": f"Bearer {tokens[role]}"}, timeout=30)
+
+        (item,) = call("user", "GET", "/proposals").json()["items"]
+        path = f"/proposals/{item['proposal']}"
+        assert "+TWO" in call("user", "GET", path).json()["patch"]
+        assert call("user", "POST", f"{path}/apply").status_code == 403
+        assert call("agent", "POST", f"{path}/apply").status_code == 403
+        assert (garden.root / "docs/a.md").read_text() == "one\ntwo\nthree\n"
+        applied = call("admin", "POST", f"{path}/apply")
+        assert (applied.status_code, applied.json()["drafts"]) == (200, [])
+        assert call("admin", "POST", f"{path}/apply").status_code == 404
+    assert (garden.root / "docs/a.md").read_text() == "one\nTWO\nthree\n"
