@@ -325,3 +325,21 @@ def test_agents_are_listed_shown_and_checked(workspace, model):
         (("agents", "show"), 2),
     ):
         assert workspace.run(*words).code == code
+
+
+def test_the_secrets_of_a_run_reach_its_tools_and_nobody_else(workspace, model):
+    """P16: not the model, not the record, not the log."""
+    agent(workspace, "tools: [shell.run]\n")
+    server = model(
+        {"tools": [("shell_run", {"command": "echo plain $T; echo $T | base64; test ${#T} = 14 && echo it is there"})]},
+        {"text": "done"},
+    )
+    (workspace.root / "secrets/t").write_text("hunter2-canary")
+    workspace.define("g", "timeout: 1m\naction: {agent: {use: gardener, task: Look.}, secrets: {T: {file: 'workspace:secrets/t'}}}\n")
+    assert workspace.run("run-now", "g", "--wait").code == 0
+    assert "it is there" in told(server, 1)[0]
+    seen = json.dumps(server.requests) + workspace.ok("logs", "g").out + json.dumps(turns(workspace)) + json.dumps(workspace.events())
+    for path in workspace.root.glob(".routinectl/runs/g/*/*"):
+        seen += path.read_text(errors="replace") if path.is_file() else ""
+    for spelling in ("hunter2-canary", "aHVudGVyMi1jYW5hcnk"):
+        assert spelling not in seen

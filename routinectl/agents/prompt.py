@@ -39,11 +39,12 @@ class Purse(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a run's process has: its folder, what it may spend, whether it was told to stop, and what it records turns with."""
+    """What a run's process has: its folder, what it may spend, whether it was told to stop, what takes secrets out, and the record."""
 
     folder: Path
     purse: Purse
     stopped: Callable[[], bool]
+    masked: Callable[[str], str]
     record: Callable[[Mapping[str, Any]], None]
     deadline: float  # on the monotonic clock
 

@@ -108,7 +108,11 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
     price = Price(*spec["model"]["price"]) if spec["model"]["price"] else None
     purse = Purse(Layout(Path(spec["workspace"])), spec["id"], spec["run"], spec["day"], budget.read(spec["budget"]), price)
     masked = _masking([key, *(os.environ.get(name, "") for name in spec["secrets"])])
-    around = Surroundings(folder, purse, lambda: False, _recorder(folder, masked), time.monotonic() + spec["seconds"])
+
+    def masked_text(text: str) -> str:
+        return masked(text.encode(errors="replace")).decode(errors="replace")
+
+    around = Surroundings(folder, purse, lambda: False, masked_text, _recorder(folder, masked), time.monotonic() + spec["seconds"])
     try:
         report = ask(around)
     except OverBudgetError as error:

@@ -96,7 +96,9 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
         raise
     if pid:
         os.close(writing)
+        os.set_blocking(reading, False)  # whatever goes wrong in there, the keeper does not wait for it
         return pid, reading
+    trouble = writing
     try:
         signal.set_wakeup_fd(-1)
         os.setsid()
@@ -111,12 +113,15 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
     except BaseException as error:  # noqa: BLE001  # whatever it was: nothing may run on in this copy of the keeper
         with contextlib.suppress(OSError):
             os.write(trouble, _say(error).encode(errors="replace")[:2000])
-    os._exit(FAILED)
+    finally:
+        os._exit(FAILED)
 
 
 def told(fd: int, status: int) -> tuple[int, str]:
     """Return the exit status of the program itself, and why it never began; `status` is how the first process ended. Closes the descriptor."""
-    text = os.read(fd, 4096)
+    text = b""
+    with contextlib.suppress(BlockingIOError):
+        text = os.read(fd, 4096)
     os.close(fd)
     if text.startswith(ENDED):
         return int(text.removeprefix(ENDED)), ""
