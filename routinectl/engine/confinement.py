@@ -17,7 +17,6 @@ from routinectl.process import trial
 HOME = "/tmp"  # noqa: S108  # of a confined run: empty, its own, and gone with it
 INSIDE = "/run/routinectl"  # where a confined run finds what is its own, and nobody else's
 _PROTECTED = frozenset({".git", DEFINITION, CONFIG, "AGENT.md", "state.json", "history.jsonl"})
-_MOST_ENTRIES = 50_000  # that are looked through in what a run may write
 _TMP = 1 << 30
 _PROCESSES, _FILE = 512, 10 << 30
 Spec = dict[str, Any]
@@ -34,7 +33,7 @@ def limits(routine: Routine) -> dict[str, int]:
         found["cpu"] = max(round(routine.cpu.total_seconds()), 1)
     if routine.memory is not None:
         found["memory"] = routine.memory
-    if routine.permissions.confined:
+    if routine.permissions.confined and routine.action.prompt is None:
         found |= {"file": _FILE}
         if trial.best().level == "namespaces":
             found["processes"] = _PROCESSES  # counted in its own namespace; elsewhere it would count the user's other processes
@@ -63,6 +62,10 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     writing = writable(layout, routine)
     binds = {path: False for path in _outermost(readable) if not _covered(path, ["/usr", *(link for link, _ in links)])}
     binds |= dict.fromkeys(writing, True)
+    try:
+        spared = [*leavings.repositories(writing)]
+    except leavings.TooManyError as error:
+        raise CannotConfine(f"permissions.write: {error}") from None
     protected = [path for folder in writing for path in _protected_in(folder)]
     binds |= dict.fromkeys(protected, False)
     ordered = sorted(binds.items(), key=lambda item: (item[0].count("/"), item[0]))
@@ -73,7 +76,7 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
         "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
                               for path, may_write in ordered)],
         "hosted": routine.action.job is not None or granted.level == "propose_edits",
-        "spared": [*leavings.repositories(writing)],
+        "spared": spared,
         "base": root if root.startswith(f"{HOME}/") and not _covered(root, [path for path, _ in ordered]) else "",
         "tmp": routine.memory or _TMP,
     }  # fmt: skip
@@ -147,12 +150,8 @@ def _interpreter(layout: Layout, routine: Routine) -> Iterator[str]:
 
 
 def _protected_in(folder: str) -> Iterator[str]:
-    """Yield what lies in a folder that a run may write and is not the run's to write. Raises CannotConfine."""
-    seen = 0
+    """Yield what lies in a folder that a run may write and is not the run's to write."""
     for path, folders, files in os.walk(folder):
-        seen += len(folders) + len(files)
-        if seen > _MOST_ENTRIES:
-            raise CannotConfine(f"permissions.write: {folder} holds over {_MOST_ENTRIES} files; name a smaller folder")
         for name in _PROTECTED.intersection([*folders, *files]):
             yield f"{path}/{name}"
 

@@ -428,10 +428,13 @@ class Engine:
                 said = f"; it said: {data['message']}" if data["message"] else ""
                 data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + said}
         if routine is not None and run.facts.get("confinement"):
-            made = leavings.refuse(self.layout.run(name, run.key), confinement.writable(self.layout, routine), run.key)
-            if made:
-                text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}"
-                data |= {"outcome": "denied", "detail": "forged_git", "message": text}
+            try:
+                made = leavings.refuse(self.layout.run(name, run.key), confinement.writable(self.layout, routine), run.key)
+            except leavings.TooManyError as error:
+                data |= {"outcome": "denied", "detail": "too_many_files", "message": str(error)}
+            else:
+                text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}" if made else ""
+                data |= {"outcome": "denied", "detail": "forged_git", "message": text} if made else {}
         data |= reporting.report(self.layout, routine, run) if not item["stopped"] else {}
         refused = proposing.refused(self.layout.run(name, run.key))
         if refused:

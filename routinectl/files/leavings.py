@@ -12,14 +12,23 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+MOST_ENTRIES = 20_000  # that are looked through: the loop of serve waits for it
 _SPARED = "spared.json"
 _BARE = {"HEAD", "objects", "refs"}
 
 
+class TooManyError(Exception):
+    """There are more files than are looked through; the text says where."""
+
+
 def repositories(folders: Iterable[str]) -> Iterator[str]:
-    """Yield what makes a folder a git repository: `.git` (folder, file or link), and the HEAD of a bare one."""
+    """Yield what makes a folder a git repository: `.git` (folder, file or link), and the HEAD of a bare one. Raises TooManyError."""
+    seen = 0
     for top in folders:
         for path, below, files in os.walk(top):
+            seen += len(below) + len(files)
+            if seen > MOST_ENTRIES:
+                raise TooManyError(f"{top} holds over {MOST_ENTRIES} files, which are not looked through; a run may write a smaller folder")
             names = {*below, *files}
             yield from (f"{path}/{name}" for name in names if name.lower() == ".git")
             if names >= _BARE and not path.endswith("/.git"):
@@ -35,7 +44,7 @@ def spare(folder: Path, found: Iterable[str]) -> None:
 
 
 def refuse(folder: Path, writable: Iterable[str], run: str) -> list[str]:
-    """Rename the repositories that a run has made, so that git does not take them for any; return where they were."""
+    """Rename the repositories that a run has made, so that git does not take them for any; return where they were. Raises TooManyError."""
     spared: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
         spared = set(json.loads((folder / _SPARED).read_bytes()))

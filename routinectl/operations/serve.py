@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from routinectl.errors import DefinitionError, UsageError
 from routinectl.files import atomic, config
 from routinectl.files.layout import Layout
 from routinectl.operations import metrics
+from routinectl.process import trial
 
 _METRICS_SECONDS = 15.0
 
@@ -42,6 +44,8 @@ def open_serve(layout: Layout, options: Options, *, standby: bool = False) -> Se
             options.scan_interval = max(parse_duration(interval).total_seconds(), 0.1)
         except ValueError as error:
             raise UsageError(f"ROUTINECTL_SCAN_INTERVAL: {error}", "ROUTINECTL_SCAN_INTERVAL=60s") from None
+    # Whether programs can be confined here is tried now and not when the first of them is due.
+    threading.Thread(target=trial.best, daemon=True).start()
     return Serve.open(engine, options, standby=standby)
 
 
