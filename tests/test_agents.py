@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import sys
 import threading
 
 import pytest
+from conftest import ROOT
 from model_server import ModelServer
 
 from routinectl.core.agent import narrow
@@ -343,3 +345,67 @@ def test_the_secrets_of_a_run_reach_its_tools_and_nobody_else(workspace, model):
         seen += path.read_text(errors="replace") if path.is_file() else ""
     for spelling in ("hunter2-canary", "aHVudGVyMi1jYW5hcnk"):
         assert spelling not in seen
+
+
+def drafting(number, **definition):
+    return (
+        "routines_draft",
+        {"id": f"made-{number}", "definition": {"name": f"Made {number}", "action": {"command": ["true"]}, **definition}},
+    )
+
+
+def test_a_run_makes_routines_only_as_drafts_no_wider_than_itself(workspace, model):
+    agent(workspace, "tools: [routines.draft]\npermissions: {level: read_only, external: none}\n")
+    server = model(
+        {"tools": [drafting(1, triggers=[{"schedule": "every monday at 9am"}], permissions={"level": "full", "network": True}), drafting(2)]},
+        {"tools": [drafting(3, triggers=[{"schedule": "every 1 second"}]), ("routines_draft", {"id": 3})]},
+        {"tools": [drafting(4), drafting(5)]}, {"text": "made some"})  # fmt: skip
+    done, end = job(workspace, keys=", use: gardener")
+    assert done.code == 0, workspace.run("logs", "g").out
+    assert "is a draft now" in told(server, 1)[0]
+    assert "30 seconds" in told(server, 2)[2]
+    assert "id is text" in told(server, 2)[3]
+    assert "is a draft now" in told(server, 3)[4]
+    assert "has made 3 routines already" in told(server, 3)[5]
+    rows = {row["id"]: row for row in workspace.ok("list", "--json").data}
+    assert {name: row["status"] for name, row in rows.items() if name != "g"} == {"made-1": "draft", "made-2": "draft", "made-4": "draft"}
+    shown = workspace.ok("show", "made-1", "--json").data["definition"]
+    assert (shown["permissions"]["level"], shown["permissions"]["network"], shown["permissions"]["external"]) == (
+        "read_only",
+        False,
+        "none",
+    )
+    assert shown["end"] > "2026"
+    assert workspace.run("run-now", "made-1", "--wait", "--for", "2s").code == 77
+    tree = workspace.ok("lineage", "--json").data
+    assert [(row["id"], row["depth"], row["run"]) for row in tree] == [
+        ("g", 0, ""),
+        *((f"made-{number}", 1, end["run"]) for number in (1, 2, 4)),
+    ]
+    workspace.ok("approve", "made-1")
+    workspace.ok("pause", "--descendants-of", end["run"])
+    assert {row["id"] for row in workspace.ok("list", "--json").data if row["status"] == "paused"} >= {"made-1"}
+    assert workspace.run("pause", "--descendants-of", "nobody").code == 3
+    assert workspace.run("pause").code == 2
+
+
+def test_generations_end(workspace, model):
+    """A routine that a run made may make one, and that one none."""
+    model()
+    make = f"PYTHONPATH={ROOT} {sys.executable} -m routinectl -w {workspace.root} add ID --id ID --manual --shell 'echo made'"
+    workspace.define("first", f"timeout: 1m\naction: {{command: {json.dumps(make.replace('ID', 'second'))}}}\n")
+    workspace.run("run-now", "first", "--wait")
+    for name, makes in (("second", "third"), ("third", "fourth")):
+        workspace.ok("edit", name, "--set", f"action.command={json.dumps(make.replace('ID', makes))}")
+        workspace.ok("approve", name)
+        workspace.run("run-now", name, "--wait")
+    assert {row["id"]: row["depth"] for row in workspace.ok("lineage", "--json").data} == {"first": 0, "second": 1, "third": 2}
+    assert "its runs make no routines" in workspace.run("logs", "third").out
+
+
+def test_a_trial_makes_no_routines(workspace, model):
+    agent(workspace, "tools: [routines.draft]\n")
+    server = model({"tools": [drafting(1)]}, {"text": "no"})
+    workspace.ok("agents", "run", "gardener", "--task", "Make one.")
+    assert "a trial makes no routines" in told(server, 1)[0]
+    assert workspace.ok("list", "--json").data == []

@@ -91,7 +91,8 @@ class _Job:
             outcome, text = "suggested", "this was not done: it is kept as a proposal, and a person will decide. Go on without it."
         else:
             seconds = max(min(_TOOL_SECONDS, self.around.deadline - time.monotonic()), 1.0)
-            done, said = self.tools.call(call.tool, call.arguments, seconds)
+            drafts = call.tool == "routines.draft"  # the one that is not the tools' own: it goes through the front door
+            done, said = self.around.draft(call.arguments) if drafts else self.tools.call(call.tool, call.arguments, seconds)
             text = self.around.masked(said)  # a tool has the run's secrets; the model's provider has no need of them
             outcome = "done" if done else "failed"
         sys.stdout.write(

@@ -46,6 +46,7 @@ class Surroundings:
     stopped: Callable[[], bool]
     masked: Callable[[str], str]
     record: Callable[[Mapping[str, Any]], None]
+    draft: Callable[[Mapping[str, Any]], tuple[bool, str]]  # have a routine drafted by this run
     deadline: float  # on the monotonic clock
 
 

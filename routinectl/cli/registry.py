@@ -66,6 +66,7 @@ COMMANDS = (
     Command("budget", "Show what is used of the budgets of the day.", LOOK, True),
     Command("audit", "Check that every slot has one verdict and every claim an end.", LOOK, True),
     Command("events", "Show the journal.", LOOK),
+    Command("lineage", "Show which routines were made by runs of which.", LOOK),
     Command("env", "Show the environment a routine runs in.", LOOK, True),
     Command("mcp", "Serve agents: the Model Context Protocol on stdin and stdout.", MORE),
     Command("token", "Make, list and revoke tokens of the HTTP face.", MORE),

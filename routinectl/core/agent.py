@@ -51,6 +51,10 @@ TOOLS = {tool.name: tool for tool in (
     Tool("files.write", "Write a text file, as a whole; folders are made.", {"path": _PATH, "text": _TEXT}, ("path", "text"), effect=True),
     Tool("shell.run", "Run a command line of sh in your folder; you are told its exit code and the end of its output.",
          {"command": _TEXT, "seconds": {"type": "integer", "minimum": 1, "maximum": 600}}, ("command",), effect=True),
+    Tool("routines.draft", "Draft a routine: a person approves it before it fires. Its permissions are no wider than yours, and it ends after 90 days.",
+         {"id": {"type": "string", "description": "lower-case letters, digits and -"},
+          "definition": {"type": "object", "description": "The keys of a ROUTINE.yaml: name, triggers [{schedule: every monday at 9am}], action."}},
+         ("id", "definition"), effect=True),
     Tool("web.fetch", "Get a page over HTTP, at most 256 KiB of it.", {"url": _TEXT}, ("url",), network=True),
     Tool("web.send", "Send something over HTTP: a POST, PUT, PATCH or DELETE.",
          {"method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]}, "url": _TEXT, "body": _TEXT,
@@ -170,6 +174,27 @@ def _budget(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, A
             found[key] = _budget(granted[key], asked[key])
         else:
             found[key] = min(granted[key], asked[key], key=readers.get(key, float))
+    return found
+
+
+def descendant(definition: Mapping[str, Any], granted: permissions.Permissions, budget: Mapping[str, Any], end: str) -> dict[str, Any]:
+    """Return a definition that a run drafts, with permissions and caps no wider than the run's own, and an end (a date)."""
+    own = {
+        "level": granted.level,
+        "read": list(granted.read),
+        "write": list(granted.write),
+        "network": granted.network,
+        "external": granted.external,
+    }
+    action = definition.get("action")
+    for_model = isinstance(action, Mapping) and bool(action.keys() & {"prompt", "agent"})
+    asked = definition.get("permissions")
+    narrowed = narrow(own, asked if isinstance(asked, Mapping) else {})
+    if not for_model:
+        narrowed["external"] = "none" if narrowed["external"] != "allow" else "allow"
+    caps = _budget(budget, definition.get("budget") or {}) if for_model else dict(definition.get("budget") or {})
+    found = {**definition, "permissions": narrowed, **({"budget": caps} if caps else {})}
+    found.setdefault("end", end)
     return found
 
 

@@ -126,6 +126,7 @@ class Standing:
     overdue: dict[str, str] = field(default_factory=dict)  # broken promise -> since when
     approval: dict[str, Any] | None = None  # the last question to a person, with its `state`
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)  # what an agent would like a person to do
+    maker: str = ""  # which agent, by which run, made it; empty: a person
     draft: dict[str, Any] | None = None  # an agent made it, and no person has activated it
     vouched: list[str] = field(default_factory=list)  # fingerprints that came through routinectl
     untrusted: bool = False
@@ -229,7 +230,7 @@ def _enabled(standing: Standing, event: Event) -> None:
 
 
 def _deleted(standing: Standing, event: Event) -> None:
-    standing.deleted, standing.invalid = True, None
+    standing.deleted, standing.invalid, standing.maker = True, None, ""
     standing.requests.clear()
     standing.proposals.clear()
     standing.advance(_at(event))
@@ -463,6 +464,8 @@ def _refused(standing: Standing, event: Event) -> None:
 
 def _drafted(standing: Standing, event: Event) -> None:
     standing.draft = {"at": event.data["at"], "by": event.data["by"]}
+    if standing.doc is None or standing.deleted:
+        standing.maker = event.data["by"]  # it was not there before
 
 
 def _activated(standing: Standing, event: Event) -> None:

@@ -12,12 +12,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 SPEC, REPORT, TURNS = "host.json", "report.json", "turns.jsonl"
 KEY = "ROUTINE_MODEL_KEY"  # how the key of a model reaches this process, and none below it
 _PACKAGE = Path(__file__).resolve().parents[2]
+_COMMAND = "import sys; sys.path.insert(0, sys.argv.pop(1)); from routinectl.cli.main import main; sys.exit(main())"
+_LONGEST_LIFE, _ADD_SECONDS = timedelta(days=90), 60.0
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.engine.host import main; main(sys.argv[2])"
 
 
@@ -112,7 +115,9 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
     def masked_text(text: str) -> str:
         return masked(text.encode(errors="replace")).decode(errors="replace")
 
-    around = Surroundings(folder, purse, lambda: False, masked_text, _recorder(folder, masked), time.monotonic() + spec["seconds"])
+    around = Surroundings(
+        folder, purse, lambda: False, masked_text, _recorder(folder, masked), _drafter(spec), time.monotonic() + spec["seconds"]
+    )
     try:
         report = ask(around)
     except OverBudgetError as error:
@@ -155,6 +160,42 @@ def _question(folder: Path, spec: dict[str, Any]) -> int:
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
     return 0
+
+
+def _drafter(spec: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[bool, str]]:
+    """Return what drafts a routine: the command `add`, run below the keeper, so that what it makes is this run's draft and no person's."""
+    from routinectl import clock
+    from routinectl.core import agent
+    from routinectl.core.permissions import Permissions
+    from routinectl.process import child, proc
+
+    def draft(asked: Mapping[str, Any]) -> tuple[bool, str]:
+        if not proc.is_below("routinectl.process.keeper"):
+            return False, "a trial makes no routines"
+        if not isinstance(asked.get("id"), str) or not isinstance(asked.get("definition"), dict):
+            return False, "id is text, and definition an object"
+        own = Permissions(spec["level"], tuple(spec["read"]), tuple(spec["write"]), None, spec["network"], spec["external"])
+        caps = {key: value for key, value in spec["budget"].items() if key != "per_day" and value is not None}
+        end = (clock.now() + _LONGEST_LIFE).date().isoformat()
+        definition = agent.descendant(asked["definition"], own, caps, end)
+        words = [
+            sys.executable,
+            "-I",
+            "-c",
+            _COMMAND,
+            str(_PACKAGE),
+            "-w",
+            spec["workspace"],
+            "add",
+            "--from",
+            "-",
+            "--id",
+            str(asked["id"]),
+        ]
+        fault = child.run(words, json.dumps(definition).encode(), _ADD_SECONDS, folder=Path(spec["workspace"]), env={})
+        return (False, fault) if fault else (True, f"{asked['id']} is a draft now; a person will approve it, or not")
+
+    return draft
 
 
 def _masking(secrets: list[str]) -> Callable[[bytes], bytes]:

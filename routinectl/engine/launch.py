@@ -292,7 +292,7 @@ def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[
     }  # fmt: skip
     if job is not None:
         spec |= {"kind": "agent", "instructions": job.instructions, "tools": list(job.tools), "max_iterations": job.max_iterations,
-                 "level": granted.level, "network": granted.network, "external": granted.external,
+                 "level": granted.level, "read": list(granted.read), "write": list(granted.write), "network": granted.network, "external": granted.external,
                  "words": f"You may act so: {permissions.words(granted)}"}  # fmt: skip
     return spec
 

@@ -17,7 +17,7 @@ from routinectl.core.schedule.read import Reading, definite, read_trigger
 from routinectl.core.units import to_epoch
 from routinectl.errors import DefinitionError, ExistsError, RoutinectlError, UsageError
 from routinectl.files import definitions, editing
-from routinectl.operations import approvals, hooks
+from routinectl.operations import approvals, hooks, lineage
 from routinectl.operations.session import Session
 from routinectl.process import git
 
@@ -122,6 +122,8 @@ def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_
     _require_free_paths(session, routine)
     if not dry_run:
         path = session.layout.definition(routine_id)
+        if created:
+            lineage.require_room(session, approvals.agent(session))
         approvals.before_writing(session, routine_id, definition.fingerprint, session.now)
         with editing.lock(session.layout):
             editing.write(path, data)
