@@ -409,3 +409,34 @@ def test_a_trial_makes_no_routines(workspace, model):
     workspace.ok("agents", "run", "gardener", "--task", "Make one.")
     assert "a trial makes no routines" in told(server, 1)[0]
     assert workspace.ok("list", "--json").data == []
+
+
+def test_an_installed_agent_runs_under_the_same_confinement(workspace):
+    workspace.define(
+        "helper", "timeout: 1m\npermissions: {network: false}\naction: {agent: {cli: [./agent.sh, -p], task: 'Read notes/a, then stop.'}}\n"
+    )
+    script = workspace.root / "routines/helper/agent.sh"
+    script.write_text('#!/bin/sh\necho "$1: $2"; echo x > ROUTINE.yaml || echo kept; ls /root 2>&1 | head -1\n')
+    script.chmod(0o755)
+    assert workspace.run("run-now", "helper", "--wait").code == 0
+    said = workspace.ok("logs", "helper").out
+    assert "-p: Read notes/a, then stop." in said
+    assert "kept" in said
+    (end,) = workspace.events("run.ended", "helper")
+    assert end["data"]["confinement"] in ("namespaces", "bubblewrap")
+
+
+CLI_FAULTS = {
+    "a model": ("permissions: {network: false}\naction: {agent: {cli: [x], task: T, model: default}}\n", "cli is a program of its own"),
+    "tokens": ("permissions: {network: false}\nbudget: {tokens: 5}\naction: {agent: {cli: [x], task: T}}\n", "cannot be counted"),
+    "the network without a word": ("permissions: {network: true}\naction: {agent: {cli: [x], task: T}}\n", "external: allow, if that is meant"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLI_FAULTS)
+def test_what_cannot_be_kept_for_an_installed_agent_is_refused(workspace, case):
+    text, message = CLI_FAULTS[case]
+    workspace.define("helper", f"timeout: 1m\n{text}")
+    done = workspace.run("validate")
+    assert done.code == 78
+    assert message in done.err

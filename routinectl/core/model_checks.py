@@ -32,6 +32,9 @@ def _model(doc: Doc, settings: Settings) -> Iterator[Problem]:
             )
         return
     asked, path = doc["action"][kind], ("action", kind)
+    if "cli" in asked:
+        yield from _cli(doc, asked)
+        return
     if kind == "prompt":
         yield from _prompt(doc, asked)
     else:
@@ -49,6 +52,21 @@ def _model(doc: Doc, settings: Settings) -> Iterator[Problem]:
         yield Problem(f"action.{key} is for programs, and this action starts none", ("action", key), f"remove {key}")
     for key in [key for key in ("file", "command") if key in doc.get("expect", {})]:
         yield Problem(f"expect.{key} is for programs, and this action starts none", ("expect", key), f"remove expect.{key}")
+
+
+def _cli(doc: Doc, asked: Doc) -> Iterator[Problem]:
+    """Refuse what cannot be kept for an agent that is somebody else's program: its turns and calls are its own affair."""
+    path: Path = ("action", "agent")
+    for key in [key for key in asked if key not in ("cli", "task", "title")]:
+        yield Problem(f"action.agent.{key} is for agents of ours; cli is a program of its own", (*path, key), f"remove {key}")
+    for key in [key for key in ("tokens", "cost_usd") if key in doc.get("budget", {})]:
+        yield Problem(f"budget.{key} cannot be counted for a program of its own", ("budget", key), "budget: {cpu: 5m}, and timeout")
+    granted = permissions.read(doc)
+    if granted.tools is not None:
+        yield Problem("permissions.tools are of agents of ours; cli is a program of its own", ("permissions", "tools"), "remove tools")
+    if granted.network and granted.external != "allow":
+        message = "what a program of its own sends cannot be looked at: with the network it may do anything outside"
+        yield Problem(message, ("permissions", "network"), "external: allow, if that is meant, or network: false")
 
 
 def _prompt(doc: Doc, asked: Doc) -> Iterator[Problem]:

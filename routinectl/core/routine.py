@@ -246,6 +246,8 @@ def _action(doc: Doc) -> Action:
         "stdin_payload": doc.get("stdin") == "payload", "umask": umask, "output": doc.get("output", ""),
         "overwrite": doc.get("overwrite", False),
     }  # fmt: skip
+    if "cli" in doc.get("agent", {}):
+        return Action("agent", argv=(*doc["agent"]["cli"], doc["agent"]["task"]), **shared)
     if "agent" in doc:
         return Action("agent", job=agent.read(doc["agent"]), **shared)
     if "prompt" in doc:

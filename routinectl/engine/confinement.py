@@ -136,13 +136,13 @@ def _granted(layout: Layout, routine: Routine, text: str, *, writing: bool) -> s
 
 def _interpreter(layout: Layout, routine: Routine) -> Iterator[str]:
     """Yield what a Python function needs beside its own module: the interpreter's folders, and its package in the workspace."""
-    if routine.action.kind not in ("python", "agent"):
+    if routine.action.kind != "python" and routine.action.job is None:
         return
     ours = Path(trial.__file__)
-    yield str(ours.with_name("toolbox.py" if routine.action.kind == "agent" else "python_entry.py"))
+    yield str(ours.with_name("toolbox.py" if routine.action.job is not None else "python_entry.py"))
     if not routine.action.interpreter:
         yield from dict.fromkeys([sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)])
-    if routine.action.kind == "agent":
+    if routine.action.job is not None:
         return
     package = f"{layout.root}/{routine.action.entrypoint.partition(':')[0].partition('.')[0]}"
     if os.path.isdir(package):
