@@ -7,7 +7,6 @@ The environment of a run is stated, small and the same whoever started it: what 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import os
 import pwd
@@ -113,7 +112,9 @@ def _model(layout: Layout, settings: Settings, routine: Routine) -> dict[str, An
 
 def model_of(layout: Layout, settings: Settings, name: str) -> dict[str, Any]:
     """Return a model of the workspace with its key. Raises CannotStart."""
-    if importlib.util.find_spec("pydantic_ai") is None:
+    from importlib.util import find_spec
+
+    if find_spec("pydantic_ai") is None:
         raise CannotStart("asking a model needs the extra agents: pip install 'routinectl[agents]'")
     model = settings.models.get(name)
     if model is None:

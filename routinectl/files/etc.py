@@ -6,9 +6,7 @@ A mount for each file would cost every run more than everything else of its conf
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,8 @@ _ETC = "/etc"
 @functools.lru_cache(maxsize=8)
 def folder(layout: Layout) -> Path:
     """Return the folder with the copies, made where there is none of this state yet. Raises OSError."""
+    import shutil
+
     names = [name for name in _COPIED if os.path.exists(f"{_ETC}/{name}")]
     target = layout.cache / f"etc-{_state(names)}"
     if not target.is_dir():
@@ -44,6 +44,8 @@ def folder(layout: Layout) -> Path:
 
 
 def _copy(source: str, target: Path) -> None:
+    import shutil
+
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.isdir(source):
         shutil.copytree(source, target, symlinks=True)
@@ -52,6 +54,8 @@ def _copy(source: str, target: Path) -> None:
 
 
 def _state(names: list[str]) -> str:
+    import hashlib
+
     return hashlib.sha256("\n".join(_lines(names)).encode(errors="surrogateescape")).hexdigest()[:16]
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +35,10 @@ class Found:
 @functools.cache
 def best() -> Found:
     """Return the first level whose trial shows that it keeps a program in."""
+    import shutil
+    import subprocess
+    import tempfile
+
     if not sys.platform.startswith("linux"):
         return Found("", "", {"confinement": "this is Linux-only"})
     program = shutil.which("bwrap") or ""
