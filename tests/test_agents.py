@@ -440,3 +440,88 @@ def test_what_cannot_be_kept_for_an_installed_agent_is_refused(workspace, case):
     done = workspace.run("validate")
     assert done.code == 78
     assert message in done.err
+
+
+SERVER = """
+import socket, sys
+from pathlib import Path
+from mcp.server import MCPServer
+server = MCPServer("mail")
+
+@server.tool()
+def search(text: str) -> str:
+    "Find mail."
+    return f"one mail about {text}; secret readable: {Path(ROOT, 'secrets/key').exists()}"
+
+@server.tool()
+def send(to: str) -> str:
+    "Send mail."
+    Path(MEMORY, "sent").open("a").write(to + "\\n")
+    return f"sent to {to}"
+
+@server.tool()
+def hidden() -> str:
+    return "hidden"
+
+server.run()
+"""
+
+
+def mail(workspace, more=""):
+    pytest.importorskip("mcp")
+    agent(
+        workspace,
+        f"tools: [mail.search, mail.send]\nmcp: {{mail: {{command: [{sys.executable}, ./server.py], read: [search], effect: [send]}}}}\n{more}",
+    )
+    memory = workspace.root / "routines/g/memory"
+    text = f"ROOT = {str(workspace.root)!r}\nMEMORY = {str(memory)!r}\n" + SERVER
+    (workspace.root / "agents/gardener/server.py").write_text(text)
+    return memory / "sent"
+
+
+def test_tools_of_an_mcp_server_run_confined_and_their_effects_are_suggested(workspace, model):
+    server = model({"tools": [("mail_search", {"text": "help"}), ("mail_send", {"to": "a@b.c"}), ("mail_hidden", {})]}, {"text": "drafted"})
+    sent = mail(workspace)
+    done, _ = job(workspace, keys=", use: gardener")
+    assert done.code == 0, workspace.run("logs", "g").out
+    assert sorted(tool["function"]["name"] for tool in server.requests[0]["tools"]) == ["mail_search", "mail_send"]
+    assert "Find mail." in json.dumps(server.requests[0]["tools"])
+    answers = told(server, 1)
+    assert answers[0] == "one mail about help; secret readable: False"
+    assert "kept as a proposal" in answers[1]
+    assert "there is no tool 'mail.hidden'" in answers[2]
+    assert not sent.exists()
+    (item,) = workspace.ok("proposals", "list", "--json").data
+    assert "sent to a@b.c" in workspace.ok("proposals", "apply", item["proposal"]).err
+    assert sent.read_text() == "a@b.c\n"
+
+
+def test_effects_of_an_mcp_server_are_done_where_they_may_be(workspace, model):
+    model({"tools": [("mail_send", {"to": "a@b.c"})]}, {"text": "sent"})
+    sent = mail(workspace, "permissions: {external: allow}\n")
+    job(workspace, keys=", use: gardener")
+    assert sent.read_text() == "a@b.c\n"
+    job(workspace, keys=", use: gardener", more="permissions: {tools: [mail.search]}\n")
+    assert sent.read_text() == "a@b.c\n"
+
+
+MCP_FAULTS = {
+    "a tool that it has not": ("read: [serch]", "has no tool serch"),
+    "a server that is not there": ("command: [./gone]", "no such program"),
+    "a server that dies": ("command: [/bin/false]", "does not answer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MCP_FAULTS)
+def test_an_mcp_server_that_cannot_be_used_is_named(workspace, model, case):
+    change, message = MCP_FAULTS[case]
+    server = model({"text": "x"})
+    mail(workspace)
+    path = workspace.root / "agents/gardener/AGENT.md"
+    key, _, value = change.partition(": ")
+    old = f"command: [{sys.executable}, ./server.py]" if key == "command" else "read: [search]"
+    path.write_text(path.read_text().replace(old, f"{key}: {value}").replace("tools: [mail.search, mail.send]\n", ""))
+    _, end = job(workspace, keys=", use: gardener")
+    assert end["outcome"] in ("failed", "not_started")
+    assert message in end["message"]
+    assert server.requests == []

@@ -16,6 +16,7 @@ from typing import Any
 
 from routinectl.agents import prompt as asking
 from routinectl.agents.prompt import Surroundings
+from routinectl.agents.servers import Servers
 from routinectl.agents.tools import Tools
 from routinectl.core import agent, prompt
 from routinectl.core.permissions import Permissions
@@ -25,14 +26,14 @@ _TOOL_SECONDS = 120.0
 _MOST_SHOWN = 2000  # characters of a result that the record keeps
 
 
-def run(spec: Mapping[str, Any], key: str, around: Surroundings, tools: Tools) -> dict[str, Any]:
+def run(spec: Mapping[str, Any], key: str, around: Surroundings, tools: Tools, servers: Servers) -> dict[str, Any]:
     """Do the job, and return what is to be recorded of it. Raises OverBudgetError, ModelError, OSError."""
     payload = json.loads(Path(spec["payload"]).read_bytes()) if spec["payload"] else None
     message, remarks = asking.message_of(spec, payload)
     for remark in remarks:
         sys.stderr.write(f"note: {remark}\n")
     named = spec["model"]
-    job = _Job(spec, ask.connect(named["provider"], named["model"], named["base_url"], key), around, tools)
+    job = _Job(spec, ask.connect(named["provider"], named["model"], named["base_url"], key), around, tools, servers)
     instructions = f"{message.instructions}\n\n{_rules(spec)}\n\n{spec['instructions']}".strip()
     return {"model": named["model"], **job.work(turns.Talk(instructions, message.text)), "suggested": job.suggested}
 
@@ -43,11 +44,12 @@ def _rules(spec: Mapping[str, Any]) -> str:
 
 
 class _Job:
-    def __init__(self, spec: Mapping[str, Any], model: Any, around: Surroundings, tools: Tools) -> None:
-        self.spec, self.model, self.around, self.tools = spec, model, around, tools
+    def __init__(self, spec: Mapping[str, Any], model: Any, around: Surroundings, tools: Tools, servers: Servers) -> None:
+        self.spec, self.model, self.around, self.tools, self.servers = spec, model, around, tools, servers
+        self.known = {**agent.TOOLS, **servers.tools}
         self.granted = Permissions(spec["level"], network=spec["network"], external=spec["external"])
         self.names: tuple[str, ...] = tuple(spec["tools"])
-        self.offered = [tool for name, tool in agent.TOOLS.items() if not agent.refusal(name, self.names, self.granted)]
+        self.offered = [tool for name, tool in self.known.items() if not agent.refusal(name, self.names, self.granted, self.known)]
         self.suggested: list[dict[str, Any]] = []
 
     def work(self, talk: turns.Talk) -> dict[str, Any]:
@@ -83,16 +85,15 @@ class _Job:
 
     def _called(self, call: turns.Call) -> tuple[str, str]:
         """Make a call, or deny it, or keep it as a proposal; return how that went, and what the model is told."""
-        why = agent.refusal(call.tool, self.names, self.granted) or call.fault
+        why = agent.refusal(call.tool, self.names, self.granted, self.known) or call.fault
         if why:
             outcome, text = "denied", why
-        elif agent.TOOLS[call.tool].outward and self.granted.external == "suggest":
+        elif self.known[call.tool].outward and self.granted.external == "suggest":
             self.suggested.append({"tool": call.tool, "arguments": call.arguments})
             outcome, text = "suggested", "this was not done: it is kept as a proposal, and a person will decide. Go on without it."
         else:
             seconds = max(min(_TOOL_SECONDS, self.around.deadline - time.monotonic()), 1.0)
-            drafts = call.tool == "routines.draft"  # the one that is not the tools' own: it goes through the front door
-            done, said = self.around.draft(call.arguments) if drafts else self.tools.call(call.tool, call.arguments, seconds)
+            done, said = self._made(call, seconds)
             text = self.around.masked(said)  # a tool has the run's secrets; the model's provider has no need of them
             outcome = "done" if done else "failed"
         sys.stdout.write(
@@ -103,6 +104,14 @@ class _Job:
             {"kind": "tool", "tool": call.tool, "arguments": call.arguments, "outcome": outcome, "result": text[:_MOST_SHOWN]}
         )
         return outcome, text
+
+    def _made(self, call: turns.Call, seconds: float) -> tuple[bool, str]:
+        """Make a call that may be made; return whether it could be, and what came of it."""
+        if call.tool == "routines.draft":  # through the front door, and not among the tools
+            return self.around.draft(call.arguments)
+        if call.tool in self.servers.tools:
+            return self.servers.call(call.tool, call.arguments, seconds)
+        return self.tools.call(call.tool, call.arguments, seconds)
 
     def _judged(self, reply: turns.Reply) -> dict[str, Any]:
         sys.stdout.write(reply.text.rstrip() + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from routinectl.core import permissions, prompt
@@ -35,10 +35,13 @@ class Tool:
     effect: bool = False
     outward: bool = False
     network: bool = False
+    given: Mapping[str, Any] | None = None  # the schema, where a server gives it
 
     @property
     def schema(self) -> dict[str, Any]:
         """What its arguments look like, as JSON Schema."""
+        if self.given is not None:
+            return dict(self.given)
         return {"type": "object", "properties": dict(self.arguments), "required": list(self.required), "additionalProperties": False}
 
 
@@ -60,7 +63,18 @@ TOOLS = {tool.name: tool for tool in (
          {"method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]}, "url": _TEXT, "body": _TEXT,
           "headers": {"type": "object", "additionalProperties": _TEXT}}, ("method", "url"), effect=True, outward=True, network=True),
 )}  # fmt: skip
+_OWN_ARGUMENTS: Mapping[str, Any] = {}
 READING = tuple(name for name, tool in TOOLS.items() if not tool.effect and not tool.network)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An MCP server: a command that is started inside the confinement, or a URL; and which of its tools there are."""
+
+    command: tuple[str, ...] = ()
+    url: str = ""
+    read: tuple[str, ...] = ()
+    effect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,20 @@ class Job:
     max_iterations: int = DEFAULT_ITERATIONS
     max_tokens: int = prompt.DEFAULT_MAX_TOKENS
     quiet_reply: str = ""
+    servers: Mapping[str, Server] = field(default_factory=dict)
+
+
+def server_tools(servers: Mapping[str, Server]) -> dict[str, Tool]:
+    """Return the tools of MCP servers, as far as a head names them; what they take, the servers themselves say."""
+    marked = [(f"{name}.{tool}", effect) for name, server in servers.items()
+              for tools, effect in ((server.read, False), (server.effect, True)) for tool in tools]  # fmt: skip
+    return {name: Tool(name, "", _OWN_ARGUMENTS, (), effect=effect, outward=effect) for name, effect in marked}
+
+
+def read_servers(doc: Mapping[str, Any]) -> dict[str, Server]:
+    """Return the MCP servers of a valid head."""
+    return {name: Server(tuple(item.get("command", ())), item.get("url", ""), tuple(item.get("read", ())), tuple(item.get("effect", ())))
+            for name, item in doc.items()}  # fmt: skip
 
 
 def split(text: str) -> tuple[str, str] | None:
@@ -92,18 +120,31 @@ def split(text: str) -> tuple[str, str] | None:
 def faults(head: Mapping[str, Any], models: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with a head that its schema accepts."""
     found = list(permissions.faults({"action": {"agent": {}}, **head}))
-    found += tool_faults(head.get("tools", ()), ("tools",))
-    found += tool_faults(head.get("permissions", {}).get("tools", ()), ("permissions", "tools"))
+    servers = read_servers(head.get("mcp", {}))
+    known = TOOLS | server_tools(servers)
+    found += tool_faults(head.get("tools", ()), ("tools",), known)
+    found += tool_faults(head.get("permissions", {}).get("tools", ()), ("permissions", "tools"), known)
+    for name, server in servers.items():
+        if bool(server.command) == bool(server.url):
+            found.append(Problem(f"mcp.{name} is a command or a url, one of the two", ("mcp", name), f"{name}: {{command: [./server]}}"))
+        if server.url and not head.get("permissions", {}).get("network"):
+            found.append(
+                Problem(
+                    f"mcp.{name} is reached over the network, which this agent has not",
+                    ("mcp", name, "url"),
+                    "permissions: {network: true}",
+                )
+            )
     model = head.get("model")
     if model is not None and model not in models:
         found.append(Problem(f"routinectl.yaml has no model '{model}'", ("model",), did_you_mean(model, models) or "model: default"))
     return found
 
 
-def tool_faults(names: Any, path: Path) -> list[Problem]:
+def tool_faults(names: Any, path: Path, known: Mapping[str, Tool]) -> list[Problem]:
     """Return the tools of a list that there are not."""
-    return [Problem(f"there is no tool '{name}'", (*path, index), did_you_mean(name, TOOLS) or f"one of {', '.join(TOOLS)}")
-            for index, name in enumerate(names) if name not in TOOLS]  # fmt: skip
+    return [Problem(f"there is no tool '{name}'", (*path, index), did_you_mean(name, known) or f"one of {', '.join(known)}")
+            for index, name in enumerate(names) if name not in known]  # fmt: skip
 
 
 def in_force(doc: Mapping[str, Any], name: str, head: Mapping[str, Any], instructions: str) -> dict[str, Any]:
@@ -112,7 +153,7 @@ def in_force(doc: Mapping[str, Any], name: str, head: Mapping[str, Any], instruc
     resolved = {"agent": name, "instructions": instructions, "tools": list(_tools(head, doc)), "model": asked.get("model") or head.get("model", "default"),
                 "max_iterations": _least(asked.get("max_iterations"), head.get("max_iterations")) or DEFAULT_ITERATIONS,
                 "max_tokens": _least(asked.get("max_tokens"), head.get("max_tokens")) or prompt.DEFAULT_MAX_TOKENS,
-                "granted": dict(head.get("permissions", {}))}  # fmt: skip
+                "granted": dict(head.get("permissions", {})), "mcp": dict(head.get("mcp", {}))}  # fmt: skip
     narrowed = {**doc, "action": {**doc["action"], "agent": {**asked, "resolved": resolved}}}
     narrowed["permissions"] = narrow(head.get("permissions", {}), doc.get("permissions", {}))
     budget = _budget(head.get("budget", {}), doc.get("budget", {}))
@@ -121,7 +162,8 @@ def in_force(doc: Mapping[str, Any], name: str, head: Mapping[str, Any], instruc
 
 def _tools(head: Mapping[str, Any], doc: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the tools in force: what the agent has, narrowed by its permissions and by the routine's."""
-    tools = tuple(head.get("tools", READING))
+    servers = server_tools(read_servers(head.get("mcp", {})))
+    tools = tuple(head.get("tools", (*READING, *(name for name, tool in servers.items() if not tool.effect))))
     for grants in (head.get("permissions", {}), doc.get("permissions", {})):
         if "tools" in grants:
             tools = tuple(name for name in tools if name in grants["tools"])
@@ -205,12 +247,13 @@ def read(doc: Mapping[str, Any]) -> Job:
         doc["task"], resolved.get("agent", ""), resolved.get("instructions", ""), resolved.get("model") or doc.get("model", prompt.DEFAULT_MODEL),
         tuple(resolved.get("tools", READING)), tuple(doc.get("context", ())),
         int(resolved.get("max_iterations") or doc.get("max_iterations", DEFAULT_ITERATIONS)),
-        int(resolved.get("max_tokens") or doc.get("max_tokens", prompt.DEFAULT_MAX_TOKENS)), doc.get("quiet_reply", "").strip())  # fmt: skip
+        int(resolved.get("max_tokens") or doc.get("max_tokens", prompt.DEFAULT_MAX_TOKENS)), doc.get("quiet_reply", "").strip(),
+        read_servers(resolved.get("mcp", {})))  # fmt: skip
 
 
-def refusal(tool: str, job_tools: tuple[str, ...], granted: permissions.Permissions) -> str:
-    """Say why a call of a tool is denied before it is made; empty when it is not."""
-    found = TOOLS.get(tool)
+def refusal(tool: str, job_tools: tuple[str, ...], granted: permissions.Permissions, known: Mapping[str, Tool]) -> str:
+    """Say why a call of a tool is denied before it is made; empty when it is not. `known` are all tools that there are."""
+    found = known.get(tool)
     if found is None:
         return f"there is no tool '{tool}'"
     if tool not in job_tools:
@@ -219,6 +262,6 @@ def refusal(tool: str, job_tools: tuple[str, ...], granted: permissions.Permissi
         return f"the tool {tool} needs the network, and this run has none"
     if found.outward and granted.external == "none":
         return f"the tool {tool} has effects outside, and this run may have none (external: none)"
-    if found.outward and granted.external == "allow" and not granted.network:
+    if found.outward and found.network and granted.external == "allow" and not granted.network:
         return f"the tool {tool} needs the network, and this run has none"
     return ""

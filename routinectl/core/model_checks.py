@@ -37,8 +37,8 @@ def _model(doc: Doc, settings: Settings) -> Iterator[Problem]:
         return
     if kind == "prompt":
         yield from _prompt(doc, asked)
-    else:
-        yield from agent.tool_faults(doc.get("permissions", {}).get("tools", ()), ("permissions", "tools"))
+    elif "use" not in asked:  # what a saved agent has, is known when it is read; here names can only narrow
+        yield from agent.tool_faults(doc.get("permissions", {}).get("tools", ()), ("permissions", "tools"), agent.TOOLS)
     if "use" not in asked or "model" in asked:
         yield from _known(doc, settings, asked.get("model", prompt.DEFAULT_MODEL), path)
     for index, text in enumerate(asked.get("context", ())):

@@ -86,14 +86,19 @@ def _prompt(folder: Path, spec: dict[str, Any]) -> int:
 def _agent(folder: Path, spec: dict[str, Any]) -> int:
     """Have an agent do its job. Its tools are started first: that forks, and the libraries of models have threads."""
     from routinectl.agents import edits, job
+    from routinectl.agents.servers import Servers
     from routinectl.agents.tools import Tools
+    from routinectl.core import agent
 
     key = os.environ.pop(KEY, "")
     proposes = spec["level"] == "propose_edits"
-    tools = Tools(edits.prepare(folder, spec) if proposes else spec["entry"], dict(os.environ))
+    entry = edits.prepare(folder, spec) if proposes else spec["entry"]
+    tools = Tools(entry, dict(os.environ))
+    servers = Servers(agent.read_servers(spec["mcp"]), entry, dict(os.environ), folder)
     try:
-        status = _asked(folder, spec, key, lambda around: job.run(spec, key, around, tools))
+        status = _asked(folder, spec, key, lambda around: job.run(spec, key, around, tools, servers))
     finally:
+        servers.close()
         tools.end()
     return edits.leave(folder) if proposes and status == 0 else status
 
@@ -136,11 +141,19 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
 
 def _call(folder: Path, spec: dict[str, Any]) -> int:
     """Make one call of a tool that a person has approved, and print what came of it as JSON."""
+    from routinectl.agents.servers import Servers
     from routinectl.agents.tools import Tools
+    from routinectl.core import agent
 
-    tools = Tools(spec["entry"], dict(os.environ))
-    done, text = tools.call(spec["tool"], spec["arguments"], spec["seconds"])
-    tools.end()
+    tool, arguments, seconds = spec["tool"], spec["arguments"], spec["seconds"]
+    if tool in agent.TOOLS:
+        tools = Tools(spec["entry"], dict(os.environ))
+        done, text = tools.call(tool, arguments, seconds)
+        tools.end()
+    else:
+        servers = Servers(agent.read_servers(spec["mcp"]), spec["entry"], dict(os.environ), folder)
+        done, text = servers.call(tool, arguments, seconds)
+        servers.close()
     sys.stdout.write(json.dumps({"done": done, "text": text}) + "\n")
     sys.stdout.flush()
     return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from routinectl.core import gates, permissions, prompt
+from routinectl.core.agent import Job
 from routinectl.core.routine import Action, Routine
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Request, run_of
@@ -89,6 +90,8 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
         if model is not None:
             spec = asking_spec(layout, routine)
             confinement.refuse_all(layout, routine.id, [*spec["context"], *filter(None, [spec["file"]])], "context")
+        if action.job is not None:
+            servers_of(layout, action.job)  # a server that is not there is said before anything starts
         if action.output:
             confinement.refuse_all(layout, routine.id, [layout.resolve(routine.id, action.output)], "action.output", writing=True)
         if routine.permissions.confined and action.prompt is None:  # a prompt starts nothing that could be confined
@@ -259,6 +262,18 @@ def _hosted(layout: Layout, folder: Path, entry: dict[str, Any], spec: dict[str,
     return {**entry, "argv0": program[0], "argv": program, "cwd": str(layout.root), "stdin": os.devnull, "mask": entry.get("mask", [])}
 
 
+def servers_of(layout: Layout, job: Job) -> dict[str, Any]:
+    """Return the MCP servers of a job as a head has them; words that begin with `./` are files of the agent's folder. Raises CannotStart."""
+    folder = str(layout.agent(job.agent).parent)
+    found: dict[str, Any] = {}
+    for name, server in job.servers.items():
+        words = [f"{folder}/{word[2:]}" if word.startswith("./") else word for word in server.command]
+        if words:
+            words[0] = _program(words[0], folder, PATH)
+        found[name] = {"command": words, "url": server.url, "read": list(server.read), "effect": list(server.effect)}
+    return found
+
+
 def tools_entry(prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Return the entry of a process of tools by itself, for one call; `folder` is what a run's would be."""
     spec = _with_its_own(prepared.confine, folder, os.devnull) if prepared.confine is not None else None
@@ -293,6 +308,7 @@ def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[
     }  # fmt: skip
     if job is not None:
         spec |= {"kind": "agent", "instructions": job.instructions, "tools": list(job.tools), "max_iterations": job.max_iterations,
+                 "mcp": servers_of(layout, job),
                  "level": granted.level, "read": list(granted.read), "write": list(granted.write), "network": granted.network, "external": granted.external,
                  "words": f"You may act so: {permissions.words(granted)}"}  # fmt: skip
     return spec

@@ -32,9 +32,12 @@ def make(session: Session, item: Item) -> Item:
         raise RoutinectlError(f"{item['proposal']} could not be made: {prepared.fault}", "routinectl doctor")
     folder = run_logs.make(session.layout, name, f"call-{item['proposal']}")
     entry = launch.tools_entry(prepared, folder)
-    (folder / host.SPEC).write_text(
-        json.dumps({"kind": "call", "entry": entry, "tool": item["tool"], "arguments": item["arguments"], "seconds": _SECONDS})
+    job = routine.action.job
+    servers = (
+        {key: value for key, value in launch.servers_of(session.layout, job).items() if item["tool"].startswith(f"{key}.")} if job else {}
     )
+    spec = {"kind": "call", "entry": entry, "mcp": servers, "tool": item["tool"], "arguments": item["arguments"], "seconds": _SECONDS}
+    (folder / host.SPEC).write_text(json.dumps(spec))
     said = _ran(folder, {**launch.base_environment(), **prepared.env})
     found = {"done": bool(said.get("done")), "text": str(said.get("text", "nothing came back"))[:_MOST_SHOWN]}
     session.append(Event("proposal.done", name, {"at": to_iso(session.now), "proposal": item["proposal"], "tool": item["tool"], **found}))
