@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import socket
+import subprocess
 import sys
 import threading
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, until
 from model_server import ModelServer
 
 from routinectl.core.agent import narrow
@@ -525,3 +527,24 @@ def test_an_mcp_server_that_cannot_be_used_is_named(workspace, model, case):
     assert end["outcome"] in ("failed", "not_started")
     assert message in end["message"]
     assert server.requests == []
+
+
+def test_an_mcp_server_is_reached_over_http_too(workspace, model):
+    pytest.importorskip("mcp")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = SERVER.replace("server.run()", f"server.run('streamable-http', port={port})")
+    process = subprocess.Popen([sys.executable, "-c", f"ROOT = MEMORY = {str(workspace.root)!r}\n{code}"], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
+        model({"tools": [("mail_search", {"text": "help"})]}, {"text": "found"})
+        agent(
+            workspace,
+            f"mcp: {{mail: {{url: 'http://127.0.0.1:{port}/mcp', read: [search]}}}}\npermissions: {{network: true, external: none}}\n",
+        )
+        done, end = job(workspace, keys=", use: gardener")
+        assert (done.code, end["message"]) == (0, "found"), workspace.run("logs", "g").out
+        assert [turn["outcome"] for turn in turns(workspace) if turn["kind"] == "tool"] == ["done"]
+    finally:
+        process.kill()
+        process.wait()
