@@ -399,3 +399,18 @@ def test_the_whole_workspace_as_context_leaves_out_what_is_private(workspace, mo
     assert "TEXT OF daily/note.md" in wire
     for never in (KEY, "TEXT OF routines/other", "TEXT OF inbox", "journal"):
         assert never not in wire
+
+
+def test_a_budget_that_routines_share_holds_for_all_of_them(workspace, model):
+    server = model({"text": "ok", "usage": (380, 20)})
+    settings = (workspace.root / "routinectl.yaml").read_text()
+    (workspace.root / "routinectl.yaml").write_text(settings + "budgets: {ai: {tags: [ai], per_day: {tokens: 850}}}\n")
+    for name, tags in (("p1", "[ai]"), ("p2", "[ai, other]"), ("p3", "[ai]"), ("free", "[other]")):
+        workspace.define(name, f"tags: {tags}\ntimeout: 1m\naction: {{prompt: {{text: Hi.}}}}\n")
+        workspace.run("run-now", name, "--wait")
+    ends = {event["subject"]: event["data"] for event in workspace.events("run.ended")}
+    assert [ends[name]["outcome"] for name in ("p1", "p2", "p3", "free")] == ["succeeded", "succeeded", "over_budget", "succeeded"]
+    assert ends["p3"]["detail"] == "budgets.ai.tokens"
+    assert len(server.requests) == 3
+    (row,) = workspace.ok("budget", "ai", "--json").data
+    assert (row["used"], row["cap"], row["left"]) == (800, 850, 50)

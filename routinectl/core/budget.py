@@ -6,7 +6,7 @@ so that together they are never over by more than the answer that a provider mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,19 @@ class Budget:
 
 
 NONE = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A budget of a day that all routines with one of its tags share."""
+
+    name: str
+    tags: tuple[str, ...]
+    day: Caps
+
+    def covers(self, tags: Sequence[str]) -> bool:
+        """Say whether a routine with these tags shares it."""
+        return not set(self.tags).isdisjoint(tags)
 
 
 def read(doc: Mapping[str, Any]) -> Budget:

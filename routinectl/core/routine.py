@@ -113,6 +113,7 @@ class Routine:
     expect: Expect = expect.NOTHING
     pool: str = ""
     priority: str = "normal"
+    tags: tuple[str, ...] = ()
     permissions: Permissions = permissions.FULL
     spending: Budget = budget.NONE  # of tokens and money
     cpu: timedelta | None = None  # CPU time of one run
@@ -195,6 +196,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,
         pool=doc.get("pool", ""),
         priority=doc.get("priority", "normal"),
+        tags=tuple(doc.get("tags", ())),
         permissions=permissions.read(doc),
         spending=budget.read(caps),
         cpu=parse_duration(caps["cpu"]) if "cpu" in caps else None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from routinectl.core.budget import Caps, Shared
 from routinectl.core.problem import Problem
 from routinectl.core.schedule import zone
 from routinectl.core.units import parse_duration, parse_size
@@ -105,6 +106,7 @@ class Settings:
     http_hosts: tuple[str, ...] = ()
     notify: Notify = Notify()
     models: Mapping[str, Model] = field(default_factory=dict)
+    budgets: Mapping[str, Shared] = field(default_factory=dict)
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
@@ -133,6 +135,8 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         doc.get("http", {}).get("listen", ""), tuple(doc.get("http", {}).get("hosts", ())),
         _notify(doc.get("notify", {}), problems),
         {name: _model(item) for name, item in doc.get("models", {}).items()},
+        {name: Shared(name, tuple(item["tags"]), Caps(item["per_day"].get("tokens"), item["per_day"].get("cost_usd")))
+         for name, item in doc.get("budgets", {}).items()},
     )  # fmt: skip
     return settings, problems
 

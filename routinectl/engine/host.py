@@ -114,7 +114,8 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
 
     signal.signal(signal.SIGTERM, _give_up)
     price = Price(*spec["model"]["price"]) if spec["model"]["price"] else None
-    purse = Purse(Layout(Path(spec["workspace"])), spec["id"], spec["run"], spec["day"], budget.read(spec["budget"]), price)
+    purse = Purse(Layout(Path(spec["workspace"])), spec["id"], spec["run"], spec["day"], budget.read(spec["budget"]), price,
+                  [budget.Shared(name, tuple(tags), budget.Caps(*caps)) for name, tags, caps in spec["shared"]])  # fmt: skip
     masked = _masking([key, *(os.environ.get(name, "") for name in spec["secrets"])])
 
     def masked_text(text: str) -> str:

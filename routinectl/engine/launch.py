@@ -124,7 +124,8 @@ def model_of(layout: Layout, settings: Settings, name: str) -> dict[str, Any]:
         raise CannotStart(f"routinectl.yaml has no model '{name}'")
     key = _secret(layout, "", f"the key of the model {name}", model.key, "workspace:") if model.key else ""
     price = [model.price.input, model.price.output] if model.price else None
-    return {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key}
+    shared = [[item.name, list(item.tags), [item.day.tokens, item.day.cost]] for item in settings.budgets.values()]
+    return {"provider": model.provider, "model": model.model, "base_url": model.base_url, "price": price, "key": key, "shared": shared}
 
 
 def _judge(routine: Routine, cwd: str, path: str) -> dict[str, Any] | None:
@@ -301,7 +302,8 @@ def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[
     spec = {
         "kind": "prompt", "id": routine.id, "run": entry["run"], "workspace": str(layout.root), **asking_spec(layout, routine),
         "payload": payload if entry["env"]["ROUTINE_PAYLOAD"] != os.devnull else None, "secrets": sorted(routine.action.secrets or {}),
-        "model": {key: value for key, value in asks.items() if key != "key"}, "day": gates.local_day(routine, now),
+        "model": {key: value for key, value in asks.items() if key not in ("key", "shared")},
+        "shared": [item for item in asks["shared"] if not set(item[1]).isdisjoint(routine.tags)], "day": gates.local_day(routine, now),
         "budget": {"tokens": spending.run.tokens, "cost_usd": spending.run.cost,
                    "per_day": {"tokens": spending.day.tokens, "cost_usd": spending.day.cost}},
         "seconds": routine.timeout.total_seconds(),

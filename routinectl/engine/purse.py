@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from routinectl import clock
 from routinectl.agents.prompt import OverBudgetError
-from routinectl.core.budget import Amount, Budget, Caps, answer_allowed
+from routinectl.core.budget import Amount, Budget, Caps, Shared, answer_allowed
 from routinectl.core.event import Event
+from routinectl.core.gates import local_day
 from routinectl.core.settings import Price
 from routinectl.core.units import to_iso
 from routinectl.engine.world import World
@@ -17,8 +19,11 @@ from routinectl.files.layout import Layout
 class Purse:
     """The purse of one run. `day` is the day (of the routine's zone) on which it began: all it spends counts for that."""
 
-    def __init__(self, layout: Layout, routine_id: str, run: str, day: str, budget: Budget, price: Price | None) -> None:
+    def __init__(
+        self, layout: Layout, routine_id: str, run: str, day: str, budget: Budget, price: Price | None, shared: Sequence[Shared] = ()
+    ) -> None:
         self.layout, self.id, self.run, self.day, self.budget, self.price = layout, routine_id, run, day, budget, price
+        self.shared = shared
         self.spent = Amount()
         self.calls = 0
         self._held = Amount()
@@ -28,7 +33,7 @@ class Purse:
         """Reserve a call of `sent` tokens; return how many its answer may have. Raises OverBudgetError."""
         self.calls += 1
         allowed = self._allowed(self.budget.run.left(self.spent), sent, wanted, "budget")
-        if self.budget.day.any:
+        if self.budget.day.any or self.shared:
             allowed = self._reserve_of_day(sent, allowed)
         self._held = self._amount(sent, allowed)
         return allowed
@@ -38,7 +43,7 @@ class Purse:
         amount = self._amount(sent, answered)
         self.spent = self.spent.plus(amount)
         self._held = Amount()
-        if self.budget.day.any:
+        if self.budget.day.any or self.shared:
             self._append("budget.settled", amount, clock.now())
 
     def _amount(self, sent: int, answered: int) -> Amount:
@@ -61,6 +66,8 @@ class Purse:
             world.fold(others)
             spent = world.standing(self.id).spent_on(self.day)
             allowed = self._allowed(self.budget.day.left(spent), sent, wanted, "budget.per_day")
+            for item in self.shared:
+                allowed = self._allowed(item.day.left(spent_by_all(world, item, now)), sent, allowed, f"budgets.{item.name}")
             events = [self._event("budget.reserved", self._amount(sent, allowed), now)]
             world.journal.append(events, now)
             world.fold(events)
@@ -85,3 +92,13 @@ class Purse:
             self._world = World(self.layout)
             self._world.load()
         return self._world
+
+
+def spent_by_all(world: World, shared: Shared, now: datetime) -> Amount:
+    """Return what the routines of a shared budget have spent and reserved today, each on the day of its own zone."""
+    total = Amount(0, 0.0)
+    for name in world.spenders():
+        routine, standing = world.routine(name), world.standing(name)
+        if routine is not None and standing.doc is not None and shared.covers(standing.doc.get("tags", ())):
+            total = total.plus(standing.spent_on(local_day(routine, now)))
+    return total

@@ -130,6 +130,11 @@ class World:
 
     # -- asking
 
+    def spenders(self) -> list[str]:
+        """Return the routines of which it is known that they have spent something on models; few are thawed for that."""
+        found = [name for name, entry in self.thawed.items() if entry.standing.spent]
+        return found + [name for name, plain in self.frozen.items() if b'"spent"' in plain and name not in self.thawed]
+
     def followers(self, routine_id: str) -> list[tuple[str, After]]:
         """Return the routines that follow the end of this one, each with its trigger."""
         made_for, found = self._followers

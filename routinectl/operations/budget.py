@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from routinectl.core import gates
 from routinectl.core.routine import Routine
+from routinectl.core.schedule import zone
 from routinectl.core.standing import Standing
+from routinectl.engine import purse
 from routinectl.operations.session import Session
 
 Row = dict[str, Any]
@@ -20,11 +22,25 @@ def rows(session: Session, names: list[str]) -> list[Row]:
     The forecast is what the day would come to if it went on as it has until now, without what the cap would stop; None
     early in the day.
     """
-    found = []
+    found: list[Row] = []
     for name in names:
         routine = session.routine(name)
         if routine is not None:
             found += _of(routine, session.standing(name), session.now)
+    return found
+
+
+def shared(session: Session) -> list[Row]:
+    """Return a row for each budget that routines share; its day is that of each routine's zone, the forecast that of the workspace's."""
+    found = []
+    share = _share_of(zone.load(session.settings.timezone).info, session.now)
+    for item in session.settings.budgets.values():
+        spent = purse.spent_by_all(session.world, item, session.now)
+        for what, cap, used in (("tokens", item.day.tokens, spent.tokens), ("cost_usd", item.day.cost, spent.cost or 0.0)):
+            if cap is not None:
+                found.append({"id": item.name, "day": f"{session.now.astimezone(zone.load(session.settings.timezone).info):%Y-%m-%d}",
+                              "timezone": session.settings.timezone, "what": what, "cap": cap, "used": used, "reserved": 0, "tags": list(item.tags),
+                              "left": max(cap - used, 0), "forecast": used / share if share >= _LEAST_SHARE else None})  # fmt: skip
     return found
 
 
@@ -44,7 +60,11 @@ def _of(routine: Routine, standing: Standing, now: datetime) -> list[Row]:
 
 def _share_of_day(routine: Routine, now: datetime) -> float:
     """Return how much of the routine's local day is over, 0 to 1; a day with a change of clocks is longer or shorter."""
-    local = now.astimezone(routine.zone.info)
+    return _share_of(routine.zone.info, now)
+
+
+def _share_of(info: tzinfo, now: datetime) -> float:
+    local = now.astimezone(info)
     begin = local.replace(hour=0, minute=0, second=0, microsecond=0)
     end = (begin + timedelta(days=1, hours=2)).replace(hour=0)
     return (now.timestamp() - begin.timestamp()) / (end.timestamp() - begin.timestamp())

@@ -20,14 +20,15 @@ _WIDTH = 20
 
 def command(
     routine: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A routine, by id or unique prefix; else all that have a budget.")
+        str | None, typer.Argument(metavar="[ID|BUDGET]", help="A routine, or a budget of routinectl.yaml; else all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Show what is used of the budgets of the day, what is reserved by calls that go on, and what the day would come to."""
     with Session(context.layout()) as session:
-        names = [session.id_of(routine)] if routine else session.alive()
-        found = budget.rows(session, names)
+        shared = [row for row in budget.shared(session) if routine in (None, row["id"])]
+        names = session.alive() if routine is None else [] if shared else [session.id_of(routine)]
+        found = [*shared, *budget.rows(session, names)]
         if as_json:
             output.data("budget", found)
         elif not found:
@@ -35,7 +36,7 @@ def command(
         else:
             rows = [(row["id"], row["what"], _bar(row), _number(row["used"]), _number(row["reserved"]), _number(row["cap"]),
                      _number(row["forecast"]) if row["forecast"] is not None else "-", f"{row['day']} {row['timezone']}") for row in found]  # fmt: skip
-            output.table(rows, ["ROUTINE", "OF", "", "USED", "RESERVED", "CAP", "FORECAST", "DAY"])
+            output.table(rows, ["BUDGET OF", "IN", "", "USED", "RESERVED", "CAP", "FORECAST", "DAY"])
 
 
 def _bar(row: budget.Row) -> str:
