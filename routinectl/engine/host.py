@@ -63,6 +63,8 @@ def main(folder: str) -> None:
     spec = json.loads((place / SPEC).read_bytes())
     try:
         status = _DO[spec["kind"]](place, spec)
+    except ToldToStopError:
+        status = 1 << 8
     except (OSError, TooLarge, UnicodeDecodeError) as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
