@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -259,3 +261,20 @@ def test_more_files_than_can_be_looked_through_are_denied(workspace):
     _, end = confined(workspace, "{command: ['true']}", grants=", write: [out/]")
     assert end["data"]["outcome"] == "not_started"
     assert "a run may write a smaller folder" in end["data"]["message"]
+
+
+@confines
+@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare is not installed")
+def test_where_nobody_may_make_user_namespaces_a_read_only_run_is_refused_and_the_others_run(workspace):
+    workspace.define("c", "permissions: {level: read_only}\ntimeout: 1m\naction: {command: [touch, /tmp/never-routinectl]}\n")
+    workspace.define("free", "timeout: 1m\naction: {command: ['true']}\n")
+    for name, code in (("c", 1), ("free", 0)):
+        words = [sys.executable, "-m", "routinectl", "run-now", name, "--wait"]
+        script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *words], cwd=workspace.root, env=workspace.env,
+                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        assert done.returncode == code, done.stderr
+    (end,) = workspace.events("run.ended", "c")
+    assert end["data"]["outcome"] == "not_started"
+    assert "the kernel lets nobody here make user namespaces" in end["data"]["message"]
+    assert not os.path.exists("/tmp/never-routinectl")

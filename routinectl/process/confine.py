@@ -243,10 +243,20 @@ def _clone(spec: dict[str, Any]) -> int:
     """Fork into namespaces of its own, as `fork` returns. One fork does all: each copy of an interpreter costs more than they do."""
     wanted = ("user", "mount", "pid", "ipc", "uts", "cgroup", *(() if spec["network"] else ("net",)))
     flags = sum(_NEW[name] for name in wanted) | signal.SIGCHLD
-    # s390 and a few others have the first two arguments the other way round; they are not supported here.
-    return _checked(
-        _libc.syscall(_SYS_CLONE[os.uname().machine], ctypes.c_ulong(flags), *(ctypes.c_ulong(0) for _ in range(4))), "namespaces"
-    )
+    try:
+        return _cloned(flags)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSPC, errno.EINVAL):
+            raise OSError(error.errno, "the kernel lets nobody here make user namespaces (sysctl user.max_user_namespaces)") from None
+        raise
+
+
+def _cloned(flags: int) -> int:
+    number = _SYS_CLONE.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"namespaces are not made from here on {os.uname().machine}")
+    # s390 and a few others have the first two arguments the other way round; they are not in that table.
+    return _checked(_libc.syscall(number, ctypes.c_ulong(flags), *(ctypes.c_ulong(0) for _ in range(4))), "namespaces")
 
 
 def _namespaces(entry: Entry, spec: dict[str, Any], env: dict[str, str], uid: int, gid: int, tell: int) -> None:

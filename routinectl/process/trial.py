@@ -105,8 +105,13 @@ def _try(level: str, folder: str, program: str) -> str:
                     "binds": [*binds, [shown, shown, False]]},
     }  # fmt: skip
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid, fate = confine.start(entry, {"PATH": "/usr/bin:/bin"}, writing, -1)
-    os.close(writing)
+    try:
+        pid, fate = confine.start(entry, {"PATH": "/usr/bin:/bin"}, writing, -1)
+    except OSError as error:
+        os.close(reading)
+        return error.strerror or str(error)
+    finally:
+        os.close(writing)
     with open(reading, "rb") as said:
         text = said.read().decode(errors="replace").split("\n")
     _, fault = confine.told(fate, os.waitpid(pid, 0)[1])
