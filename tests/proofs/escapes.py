@@ -214,6 +214,7 @@ def replace_protected_name_in_writable_folder(t):
 @attempt
 def rename_its_folder(t):
     os.rename(t["folder"], t["folder"] + "-moved")
+    os.rename(t["folder"] + "-moved", t["folder"])  # or the attempts after it would fail without any confinement
     return "renamed"
 
 
@@ -390,8 +391,8 @@ def trace_outsider(t):
 
 
 @attempt
-def read_keyring(t):
-    return f"key {called(libc.syscall(249, b'user', b'routinectl-canary', None, -3))}"
+def reach_keyring(t):
+    return f"key {called(libc.syscall(248, b'user', b'routinectl-canary', b'x', 1, -4))}"  # into the user's own keyring
 
 
 @attempt
@@ -445,7 +446,8 @@ def make_routine(t):
 
 def main(targets):
     said = []
-    for name, function in ATTEMPTS.items():
+    order = {"start_another_run": -1, "kill_outsider": 1}  # before the workspace is spoilt, and after the outsider was traced
+    for name, function in sorted(ATTEMPTS.items(), key=lambda item: order.get(item[0], 0)):
         if targets["free"] and name in HARMFUL:
             continue
         try:
