@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,16 @@ _TREE, _BASE, _EDITED = "tree", "base", "edited"
 
 def run(folder: Path, spec: dict[str, Any], stopped: Callable[[], bool]) -> int:
     """Run the program of `spec` so; return its exit status. Raises OSError, edits.TooLarge when it could not begin."""
-    status = run_confined(prepare(folder, spec), dict(os.environ))
-    return leave(folder) if status == 0 and not stopped() else status
+    try:
+        status = run_confined(prepare(folder, spec), dict(os.environ))
+        return leave(folder) if status == 0 and not stopped() else status
+    finally:
+        clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove the copy. What a killed run leaves of it goes with its folder."""
+    shutil.rmtree(folder / _TREE, ignore_errors=True)
 
 
 def prepare(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:

@@ -55,8 +55,6 @@ class _Job:
     def work(self, talk: turns.Talk) -> dict[str, Any]:
         """Take turns until there is a result; return what is to be recorded of it."""
         for number in range(1, self.spec["max_iterations"] + 1):
-            if self.around.stopped():
-                return {"iterations": number - 1, "outcome": "failed", "detail": "stopped", "message": "it was told to stop"}
             reply = self._turn(talk, number)
             if not reply.calls:
                 return {"iterations": number, **self._judged(reply)}

@@ -39,11 +39,10 @@ class Purse(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a run's process has: its folder, what it may spend, whether it was told to stop, what takes secrets out, and the record."""
+    """What a run's process has: its folder, what it may spend, what takes secrets out, and the record."""
 
     folder: Path
     purse: Purse
-    stopped: Callable[[], bool]
     masked: Callable[[str], str]
     record: Callable[[Mapping[str, Any]], None]
     draft: Callable[[Mapping[str, Any]], tuple[bool, str]]  # have a routine drafted by this run
@@ -137,7 +136,7 @@ def tried(around: Surroundings, sent: int, wanted: int, once: Callable[[int, flo
             around.purse.settle(sent, 0)  # whoever did not answer may still ask for the money
             around.record({"kind": "error", "message": str(error)})
             pause = _PAUSE * number
-            if number == TRIES or not error.again or around.stopped() or time.monotonic() + pause > around.deadline:
+            if number == TRIES or not error.again or time.monotonic() + pause > around.deadline:
                 raise
             sys.stderr.write(f"{error}; trying again in {pause:.0f} s\n")
             time.sleep(pause)

@@ -63,7 +63,6 @@ TOOLS = {tool.name: tool for tool in (
          {"method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]}, "url": _TEXT, "body": _TEXT,
           "headers": {"type": "object", "additionalProperties": _TEXT}}, ("method", "url"), effect=True, outward=True, network=True),
 )}  # fmt: skip
-_OWN_ARGUMENTS: Mapping[str, Any] = {}
 READING = tuple(name for name, tool in TOOLS.items() if not tool.effect and not tool.network)
 
 
@@ -97,7 +96,7 @@ def server_tools(servers: Mapping[str, Server]) -> dict[str, Tool]:
     """Return the tools of MCP servers, as far as a head names them; what they take, the servers themselves say."""
     marked = [(f"{name}.{tool}", effect) for name, server in servers.items()
               for tools, effect in ((server.read, False), (server.effect, True)) for tool in tools]  # fmt: skip
-    return {name: Tool(name, "", _OWN_ARGUMENTS, (), effect=effect, outward=effect) for name, effect in marked}
+    return {name: Tool(name, "", {}, (), effect=effect, outward=effect) for name, effect in marked}
 
 
 def read_servers(doc: Mapping[str, Any]) -> dict[str, Server]:

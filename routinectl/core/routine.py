@@ -121,6 +121,11 @@ class Routine:
     reactions: tuple[Reaction, ...] = ()  # the triggers that are no time
 
     @property
+    def hosted(self) -> bool:
+        """Whether a process of ours stands around a run: to ask a model, or to propose what a program has edited."""
+        return self.action.prompt is not None or self.action.job is not None or self.permissions.level == "propose_edits"
+
+    @property
     def others(self) -> list[str]:
         """The triggers that are no time, in words."""
         return [reaction.words for reaction in self.reactions]

@@ -75,7 +75,7 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
         "how": found.level, "program": found.program, "network": granted.network, "links": links, "empty": empty,
         "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
                               for path, may_write in ordered)],
-        "hosted": routine.action.job is not None or granted.level == "propose_edits",
+        "hosted": routine.hosted,
         "spared": spared,
         "base": root if root.startswith(f"{HOME}/") and not _covered(root, [path for path, _ in ordered]) else "",
         "tmp": routine.memory or _TMP,

@@ -404,7 +404,8 @@ class Engine:
             if name is not None:
                 run = self.world.standing(name).runs[run_of(item["run"])]
                 end = self.end_of(name, run, item)
-                yield from proposing.events(self.layout, self.world.standing(name), name, run, end)
+                if (routine := self.world.routine(name)) is not None and routine.hosted:
+                    yield from proposing.events(self.layout, self.world.standing(name), name, run, end)
                 yield end
 
     def end_of(self, name: str, run: Run, item: Message) -> Event:
@@ -435,10 +436,16 @@ class Engine:
             else:
                 text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}" if made else ""
                 data |= {"outcome": "denied", "detail": "forged_git", "message": text} if made else {}
-        data |= reporting.report(self.layout, routine, run) if not item["stopped"] else {}
-        refused = proposing.refused(self.layout.run(name, run.key))
-        if refused:
-            data |= {"outcome": "denied", "detail": "proposal", "message": f"these changes may not be proposed: {'; '.join(refused[:5])}"}
+        if routine is not None and routine.hosted:
+            folder = self.layout.run(name, run.key)
+            data |= reporting.report(folder) if not item["stopped"] else {}
+            refused = proposing.refused(folder)
+            if refused:
+                data |= {
+                    "outcome": "denied",
+                    "detail": "proposal",
+                    "message": f"these changes may not be proposed: {'; '.join(refused[:5])}",
+                }
         if routine is not None and routine.action.output and data["outcome"] in ("succeeded", "quiet"):
             fault = reporting.write_output(self.layout, routine, run)
             data |= {"outcome": "failed", "detail": "output", "message": fault} if fault else {}

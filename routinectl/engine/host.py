@@ -6,6 +6,7 @@ ask a model. What it is to be remembered by it leaves as `report.json`, and ever
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -94,15 +95,15 @@ def _agent(folder: Path, spec: dict[str, Any]) -> int:
 
     key = os.environ.pop(KEY, "")
     proposes = spec["level"] == "propose_edits"
-    entry = edits.prepare(folder, spec) if proposes else spec["entry"]
-    tools = Tools(entry, dict(os.environ))
-    servers = Servers(agent.read_servers(spec["mcp"]), entry, dict(os.environ), folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(edits.clear, folder)
+        entry = edits.prepare(folder, spec) if proposes else spec["entry"]
+        tools = Tools(entry, dict(os.environ))
+        stack.callback(tools.end)
+        servers = Servers(agent.read_servers(spec["mcp"]), entry, dict(os.environ), folder)
+        stack.callback(servers.close)
         status = _asked(folder, spec, key, lambda around: job.run(spec, key, around, tools, servers))
-    finally:
-        servers.close()
-        tools.end()
-    return edits.leave(folder) if proposes and status == 0 else status
+        return edits.leave(folder) if proposes and status == 0 else status
 
 
 def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], dict[str, Any]]) -> int:
@@ -123,9 +124,7 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
     def masked_text(text: str) -> str:
         return masked(text.encode(errors="replace")).decode(errors="replace")
 
-    around = Surroundings(
-        folder, purse, lambda: False, masked_text, _recorder(folder, masked), _drafter(spec), time.monotonic() + spec["seconds"]
-    )
+    around = Surroundings(folder, purse, masked_text, _recorder(folder, masked), _drafter(spec), time.monotonic() + spec["seconds"])
     try:
         report = ask(around)
     except OverBudgetError as error:

@@ -241,7 +241,7 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["confine"] = _with_its_own(prepared.confine, folder, given)
         env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
         env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
-    if prepared.asks is None and routine.permissions.level != "propose_edits":
+    if not routine.hosted:
         return entry
     limits = entry.pop("limits", {})
     spec: dict[str, Any] = {"kind": "edits", "root": str(layout.root), "entry": {name: entry.pop(name, None) for name in _OF_THE_WORK}}

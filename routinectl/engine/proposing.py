@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.standing import Run, Standing
-from routinectl.engine import reporting
+from routinectl.engine.host import REPORT
 from routinectl.files import atomic, run_logs
 from routinectl.files.layout import Layout
 
 _MOST_FILES = 100  # that the event names
 _MOST_CALLS = 50  # of one run that are proposed
-EDITS, CALL = "edits", "call"
+EDITS, CALL, PROPOSAL = "edits", "call", "proposal.json"
 
 
 def _suggested(folder: Path, standing: Standing, name: str, run: Run, end: Event) -> Iterator[Event]:
     """Yield the calls that a run would have liked to make outside, each as a proposal."""
-    calls = reporting.left(folder).get("suggested", [])
+    calls = run_logs.left(folder, REPORT).get("suggested", [])
     for number, call in enumerate(calls[:_MOST_CALLS]):
         proposal = f"p-{hashlib.sha256(f'{run.key}/{number}'.encode()).hexdigest()[:8]}"
         yield Event("proposal.created", name, {
@@ -32,26 +30,20 @@ def _suggested(folder: Path, standing: Standing, name: str, run: Run, end: Event
 
 def refused(folder: Path) -> list[str]:
     """Return what of a run's changes may not be proposed, each with its reason."""
-    return list(_left(folder).get("refused", ()))
-
-
-def _left(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "proposal.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return list(run_logs.left(folder, PROPOSAL).get("refused", ()))
 
 
 def events(layout: Layout, standing: Standing, name: str, run: Run, end: Event) -> Iterator[Event]:
-    """Keep the patch that an ended run has left, and yield the proposal of it. What it was made in is removed."""
+    """Yield the proposals of a run that had a host: its calls, and the patch that it has left, which is kept."""
     folder = layout.run(name, run.key)
-    run_logs.remove_tree(folder / "tree")
     yield from _suggested(folder, standing, name, run, end)
-    files = _left(folder).get("files")
+    files = run_logs.left(folder, PROPOSAL).get("files")
     if not files or end.data["outcome"] not in ("succeeded", "quiet"):
         return
-    patch = (folder / "proposal.patch").read_bytes()
+    try:
+        patch = (folder / "proposal.patch").read_bytes()
+    except OSError:
+        return  # an end is recorded whatever became of its patch
     proposal = f"p-{hashlib.sha256(run.key.encode()).hexdigest()[:8]}"
     path = layout.proposal(proposal)
     path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from routinectl import clock
@@ -26,7 +26,6 @@ class Purse:
         self.shared = shared
         self.spent = Amount()
         self.calls = 0
-        self._held = Amount()
         self._world: World | None = None
 
     def reserve(self, sent: int, wanted: int) -> int:
@@ -35,16 +34,14 @@ class Purse:
         allowed = self._allowed(self.budget.run.left(self.spent), sent, wanted, "budget")
         if self.budget.day.any or self.shared:
             allowed = self._reserve_of_day(sent, allowed)
-        self._held = self._amount(sent, allowed)
         return allowed
 
     def settle(self, sent: int, answered: int) -> None:
         """Say what the last call came to."""
         amount = self._amount(sent, answered)
         self.spent = self.spent.plus(amount)
-        self._held = Amount()
         if self.budget.day.any or self.shared:
-            self._append("budget.settled", amount, clock.now())
+            self._record("budget.settled", lambda world: amount, clock.now())
 
     def _amount(self, sent: int, answered: int) -> Amount:
         return Amount(sent + answered, None if self.price is None else self.price.of(sent, answered))
@@ -60,25 +57,26 @@ class Purse:
         return allowed
 
     def _reserve_of_day(self, sent: int, wanted: int) -> int:
-        world = self._load()
         now = clock.now()
-        with world.journal.transaction() as others:
-            world.fold(others)
-            spent = world.standing(self.id).spent_on(self.day)
-            allowed = self._allowed(self.budget.day.left(spent), sent, wanted, "budget.per_day")
+        allowed = wanted
+
+        def reserved(world: World) -> Amount:
+            nonlocal allowed
+            left = self.budget.day.left(world.standing(self.id).spent_on(self.day))
+            allowed = self._allowed(left, sent, wanted, "budget.per_day")
             for item in self.shared:
                 allowed = self._allowed(item.day.left(spent_by_all(world, item, now)), sent, allowed, f"budgets.{item.name}")
-            events = [self._event("budget.reserved", self._amount(sent, allowed), now)]
-            world.journal.append(events, now)
-            world.fold(events)
-        world.journal.sync()
+            return self._amount(sent, allowed)
+
+        self._record("budget.reserved", reserved, now)
         return allowed
 
-    def _append(self, kind: str, amount: Amount, now: datetime) -> None:
+    def _record(self, kind: str, amount: Callable[[World], Amount], now: datetime) -> None:
+        """Append what `amount` says with everything folded that all others have appended, and make it durable."""
         world = self._load()
-        events = [self._event(kind, amount, now)]
         with world.journal.transaction() as others:
             world.fold(others)
+            events = [self._event(kind, amount(world), now)]
             world.journal.append(events, now)
             world.fold(events)
         world.journal.sync()
@@ -98,7 +96,7 @@ def spent_by_all(world: World, shared: Shared, now: datetime) -> Amount:
     """Return what the routines of a shared budget have spent and reserved today, each on the day of its own zone."""
     total = Amount(0, 0.0)
     for name in world.spenders():
-        routine, standing = world.routine(name), world.standing(name)
-        if routine is not None and standing.doc is not None and shared.covers(standing.doc.get("tags", ())):
-            total = total.plus(standing.spent_on(local_day(routine, now)))
+        routine = world.routine(name)
+        if routine is not None and shared.covers(routine.tags):
+            total = total.plus(world.standing(name).spent_on(local_day(routine, now)))
     return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,10 @@ from routinectl.files.layout import Layout
 _KEYS = ("outcome", "detail", "message", "iterations", "tokens", "cost", "model", "result")
 
 
-def report(layout: Layout, routine: Routine | None, run: Run) -> dict[str, Any]:
-    """Return what an ended run is to be recorded with because its host said so, and because its output could not be written."""
-    folder = layout.run(routine.id if routine else "", run.key)
-    said: dict[str, Any] = {}
-    if routine is not None and (routine.action.prompt is not None or routine.action.job is not None):
-        found = left(folder)
-        said = {key: found[key] for key in _KEYS if key in found}
-    return said
-
-
-def left(folder: Path) -> dict[str, Any]:
-    """Return what the host of a run has left about it."""
-    try:
-        found = json.loads((folder / REPORT).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def report(folder: Path) -> dict[str, Any]:
+    """Return what an ended run that asked a model is to be recorded with because its host said so."""
+    found = run_logs.left(folder, REPORT)
+    return {key: found[key] for key in _KEYS if key in found}
 
 
 def output_path(routine: Routine, run: Run) -> str:

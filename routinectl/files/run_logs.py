@@ -104,6 +104,15 @@ def deliver(root: Path, source: Path, path: str, *, overwrite: bool) -> None:
     atomic.write(Path(path), source.read_bytes())
 
 
+def left(folder: Path, name: str) -> dict[str, Any]:
+    """Return an object that the host of a run has left in its folder as JSON, empty where there is none."""
+    try:
+        found = json.loads((folder / name).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def is_name(run: str) -> bool:
     """Say whether a text may be the name of a run's folder."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,80}", run, re.ASCII) is not None

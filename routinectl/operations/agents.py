@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import secrets
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from routinectl.core import permissions
 from routinectl.core.agent import READING
 from routinectl.core.routine import build, effective
 from routinectl.core.wish import Start
-from routinectl.engine import host, launch, reporting
+from routinectl.engine import host, launch, proposing
 from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError
 from routinectl.files import agents, definitions, run_logs
 from routinectl.files.layout import Layout
@@ -110,19 +108,16 @@ def try_out(session: Session, name: str, asked: Trial, show_line: Callable[[byte
 
         code = child.follow(entry["argv"], {**launch.base_environment(), **entry["env"]}, routine.timeout.total_seconds(), heard)
         heard(b"", last=True)
-    report = reporting.left(folder)
+    report = run_logs.left(folder, host.REPORT)
     return {"agent": name, "run": key, "exit_code": code, "folder": str(folder.relative_to(layout.root)), **_after(folder), **report}
 
 
 def _after(folder: Path) -> Row:
-    """Return what a run has left beside its report, and take away what it worked on."""
-    run_logs.remove_tree(folder / "tree")
+    """Return what a run has left beside its report."""
     found: Row = {"turns": str(folder / host.TURNS)} if (folder / host.TURNS).exists() else {}
     if (folder / "proposal.patch").exists():
         found["patch"] = str(folder / "proposal.patch")
-    with contextlib.suppress(OSError, ValueError):
-        found["refused"] = json.loads((folder / "proposal.json").read_bytes()).get("refused", [])
-    return found
+    return {**found, "refused": proposing.refused(folder)}
 
 
 def require(session: Session, name: str) -> str:
