@@ -278,3 +278,15 @@ def test_where_nobody_may_make_user_namespaces_a_read_only_run_is_refused_and_th
     assert end["data"]["outcome"] == "not_started"
     assert "the kernel lets nobody here make user namespaces" in end["data"]["message"]
     assert not os.path.exists("/tmp/never-routinectl")
+
+
+@confines
+def test_who_asks_for_a_trial_may_end_in_the_middle_of_it(tmp_path):
+    """A `serve` that is stopped at once: no traceback, and no folder stays behind."""
+    program = ("import sys, threading, time; from routinectl.process import trial; "
+               "threading.Thread(target=trial.best, daemon=True).start(); time.sleep(float(sys.argv[1]))")  # fmt: skip
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    for seconds in ("0.03", "0.05", "0.08"):
+        done = subprocess.run([sys.executable, "-c", program, seconds], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: not list(tmp_path.iterdir()))

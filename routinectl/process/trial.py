@@ -37,19 +37,17 @@ def best() -> Found:
     """Return the first level whose trial shows that it keeps a program in."""
     import shutil
     import subprocess
-    import tempfile
 
     if not sys.platform.startswith("linux"):
         return Found("", "", {"confinement": "this is Linux-only"})
     program = shutil.which("bwrap") or ""
     wanted = os.environ.get("ROUTINECTL_CONFINEMENT", "")
-    with tempfile.TemporaryDirectory(prefix="routinectl-") as folder:
-        words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), os.path.realpath(folder), program, wanted]
-        try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
-            faults: dict[str, str] = json.loads(done.stdout)
-        except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-            return Found("", program, {"confinement": f"the trial failed: {error}"})
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), program, wanted]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
+        faults: dict[str, str] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError, OSError) as error:
+        return Found("", program, {"confinement": f"the trial failed: {error}"})
     level = next((name for name, fault in faults.items() if not fault), "")
     return Found(level, program, {name: fault for name, fault in faults.items() if fault})
 
@@ -68,10 +66,19 @@ def system() -> tuple[list[list[str]], list[list[Any]]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Try the levels in the folder given, with the bwrap given (or none), or only one of them; print what is wrong with each as JSON."""
+    """Try the levels with the bwrap given (or none), or only one of them; print what is wrong with each as JSON.
+
+    The folder of the trial is this process's own: whoever asked may end in the middle of it, as a `serve` that is stopped at once does.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="routinectl-", ignore_cleanup_errors=True) as folder:
+        print(json.dumps(_tried(os.path.realpath(folder), *arguments)))
+
+
+def _tried(folder: str, program: str, wanted: str) -> dict[str, str]:
     from routinectl.process.confine import LEVELS
 
-    folder, program, wanted = arguments
     faults: dict[str, str] = {}
     for level in [level for level in LEVELS if wanted in ("", level)] or [wanted]:
         if level not in LEVELS:
@@ -80,7 +87,7 @@ def main(arguments: list[str]) -> None:
         faults[level] = "bwrap is not installed" if level == "bubblewrap" and not program else _try(level, folder, program)
         if not faults[level]:
             break
-    print(json.dumps(faults))
+    return faults
 
 
 def _try(level: str, folder: str, program: str) -> str:
