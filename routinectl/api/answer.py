@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from routinectl.core.problem import path_text
 from routinectl.errors import (
     BusyError,
     DeadlineError,
@@ -16,6 +15,7 @@ from routinectl.errors import (
     RoutinectlError,
     UsageError,
 )
+from routinectl.operations.authoring import problem_row
 from routinectl.operations.hooks import ForgedError, RefusedError
 
 PROBLEM = "application/problem+json"
@@ -63,6 +63,6 @@ def of_error(error: RoutinectlError) -> tuple[int, dict[str, Any]]:
     """Return status and problem details of an error of an operation."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     problems = getattr(error, "problems", ())
-    errors = [{"path": path_text(item.path), "message": item.message, "hint": item.hint} for item in problems]
+    errors = [problem_row(item) for item in problems]
     extra = {"reason": error.reason, "run": error.run} if isinstance(error, RefusedError) else {}
     return status, problem(status, error.message, error.hint, errors, **extra)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import ipaddress
 import json
 import os
@@ -69,9 +70,10 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
-        pump = asyncio.create_task(self.hub.pump())
+        tasks = [asyncio.create_task(self.hub.pump()), asyncio.create_task(asyncio.to_thread(self.hub.warm))]
         yield
-        pump.cancel()
+        for task in tasks:
+            task.cancel()
         self.hub.close()
 
     # -- around every request
@@ -100,7 +102,7 @@ class App:
         async def handle(request: Request) -> Response:
             caller = await run_in_threadpool(self._caller, request)
             caller.require(endpoint.role)
-            raw = await _body(request) if endpoint.method in ("POST", "PATCH") else b""
+            raw = await _body(request) if endpoint.method in ("POST", "PATCH", "PUT") else b""
             call = Call(caller, request.path_params, dict(request.query_params), _object(raw, request), dict(request.headers))
             return await run_in_threadpool(self._act, endpoint, call, raw)
 
@@ -115,7 +117,7 @@ class App:
             if known is not None:
                 return JSONResponse(known.data, known.status, {**known.headers, "Idempotent-Replay": "true"})
             session.agent = f"the agent of {call.caller.owner}" if call.caller.role == "agent" else ""
-            found = endpoint.act(session, call)
+            found = endpoint.act(session, dataclasses.replace(call, overview=self.hub.overview))
             if key:
                 self.repeats.keep(key, name, raw, found)
         return _json(found)

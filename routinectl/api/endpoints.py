@@ -6,24 +6,44 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.api.access import Caller
 from routinectl.api.answer import Answer, HttpError
-from routinectl.core import projection
+from routinectl.core import document, projection
 from routinectl.core.prompt import DEFAULT_MODEL
 from routinectl.core.units import from_iso, parse_duration, to_iso
 from routinectl.engine.dispatch import request_id
-from routinectl.errors import NotFoundError, UsageError
+from routinectl.errors import ExistsError, NotFoundError, UsageError
 from routinectl.files import definitions
-from routinectl.operations import approvals, drafting, edits, hooks, lifecycle, look, preview, proposals, runs, templates, write
+from routinectl.operations import (
+    agents,
+    approvals,
+    authoring,
+    budget,
+    drafting,
+    edits,
+    explain,
+    hooks,
+    lifecycle,
+    look,
+    preview,
+    proposals,
+    runs,
+    templates,
+    timeline,
+    write,
+)
 from routinectl.operations.access import EVERYBODY, owner_of
 from routinectl.operations.history import history, lines
+from routinectl.operations.overview import Overview
 from routinectl.operations.session import Session
+from routinectl.version import VERSION
 
 Data = dict[str, Any]
 _MOST = 1000
+_TIMELINES = 100  # routines on one timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Data = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    overview: Overview | None = None  # the rows of all routines, where somebody keeps them
 
     def id_in(self, session: Session) -> str:
         """Return the routine of the path. Raises NotFoundError for one that this caller does not see."""
@@ -67,6 +88,7 @@ class Endpoint:
     body: Data | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[int, ...] = ()
+    creates: bool = False  # it may answer 201 too
 
 
 def by(call: Call) -> str:
@@ -94,13 +116,27 @@ def _shown(session: Session, name: str, status: int = 200, **headers: str) -> An
 
 
 def list_routines(session: Session, call: Call) -> Answer:
-    """Return rows that fit the filters, a page of them, in the order of their ids."""
+    """Return rows that fit the filters, a page of them, in the order of their ids; or (`since`) what has changed.
+
+    Every answer has a `position` to ask for changes with; where `whole` is true, all rows must be asked for again.
+    """
+    overview = call.overview or Overview(session)
+    if call.query.get("since"):
+        return _changes(overview, call)
     limit, after = call.number("limit", 100), _cursor(call.query.get("cursor", ""))
-    found = [row | {"owner": row["owner"] or session.settings.owner} for row in look.rows(session)]
-    rows = [row for row in found if call.caller.sees_of(row["owner"]) and _fits(row, call.query)]
+    rows = [row for row in overview.rows() if call.caller.sees_of(row["owner"]) and _fits(row, call.query)]
     page = [row for row in rows if row["id"] > after][:limit]
     more = bool(page) and page[-1]["id"] != rows[-1]["id"]
-    return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None})
+    return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None, "position": overview.position})
+
+
+def _changes(overview: Overview, call: Call) -> Answer:
+    found = overview.since(call.query["since"])
+    if found is None:
+        return Answer({"items": [], "gone": [], "whole": True, "position": overview.position})
+    items = [row for row in found[0] if call.caller.sees_of(row["owner"])]
+    gone = [name for name, owner in found[1].items() if call.caller.sees_of(owner)]
+    return Answer({"items": items, "gone": gone, "whole": False, "position": overview.position})
 
 
 def _fits(row: Data, query: Mapping[str, str]) -> bool:
@@ -177,6 +213,50 @@ def _match(session: Session, name: str, call: Call) -> None:
     wanted = call.headers.get("if-match")
     if wanted is not None and wanted != "*" and etag(session, name) not in [tag.strip() for tag in wanted.split(",")]:
         raise HttpError(412, f"{name} was changed since you read it", f"GET /routines/{name}", ETag=etag(session, name))
+
+
+def get_definition(session: Session, call: Call) -> Answer:
+    """Return a definition's text, and its faults if it has any."""
+    name = call.id_in(session)
+    tag = etag(session, name)
+    return Answer({**authoring.text_of(session, name), "etag": tag}, headers={"ETag": tag})
+
+
+def put_definition(session: Session, call: Call) -> Answer:
+    """Write a definition as it was typed; where there is none of this id, it is a new one."""
+    name, text = call.parts["id"], _text(call.body, "text")
+    exists = session.exists(name)
+    if exists:
+        call.id_in(session)
+        _match(session, name, call)
+    elif write.id_from(name) != name:
+        raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "PUT /routines/my-backup/definition")
+    if exists and call.headers.get("if-none-match") == "*":
+        raise ExistsError(f"the routine {name} exists already", f"GET /routines/{name}/definition")
+    _keep_owner(session, call, document.read(text.encode("utf-8", "surrogatepass"), "the text"), name if exists else "")
+    write.store(session, name, text.encode("utf-8", "surrogatepass"), created=not exists)
+    return _shown(session, name, 200 if exists else 201)
+
+
+def _keep_owner(session: Session, call: Call, doc: Any, name: str) -> None:
+    """Raise HttpError where a text would give a routine to somebody else; only an admin may."""
+    owner = (doc.get("owner") if isinstance(doc, dict) else None) or session.settings.owner
+    before = owner_of(session, session.standing(name)) if name else call.caller.owner
+    if call.caller.role != "admin" and owner != before:
+        raise HttpError(403, f"this token writes routines of {before} only", f"owner: {before}")
+
+
+def check(session: Session, call: Call) -> Answer:
+    """Say what a definition means and when it fires, or all its faults; nothing is written."""
+    name = _text(call.body, "id") or "new-routine"
+    doc = call.body.get("definition")
+    if doc is not None and not isinstance(doc, dict):
+        raise UsageError("definition is an object", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
+    if write.id_from(name) != name:
+        raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "id: my-backup")
+    if doc is not None:
+        return Answer(authoring.check_doc(session, name, doc))
+    return Answer(authoring.check_text(session, name, _text(call.body, "text")))
 
 
 def delete(session: Session, call: Call) -> Answer:
@@ -284,12 +364,54 @@ def deny(session: Session, call: Call) -> Answer:
 def get_history(session: Session, call: Call) -> Answer:
     """Return the last lines of a routine's ledger, oldest first."""
     name, since = call.id_in(session), call.query.get("since")
-    try:
-        start = from_iso(since) if since else None
-    except ValueError:
-        raise UsageError(f"since is '{str(since)[:40]}', no instant", "since=2026-11-20T00:00:00Z") from None
+    start = _instant("since", since) if since else None
     found = history(session, [name], limit=call.number("limit", 20), since=start, outcome=call.query.get("outcome"))
     return Answer({"items": found})
+
+
+def why(session: Session, call: Call) -> Answer:
+    """Say why a slot, a run, or (without either) the last thing that did not happen, is as it is."""
+    name, at = call.id_in(session), call.query.get("at")
+    return Answer(explain.explain(session, name, at=_instant("at", at) if at else None, run=call.query.get("run")).plain())
+
+
+def _instant(key: str, text: str) -> datetime:
+    try:
+        return from_iso(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{key} is '{text[:40]}', no instant", f"{key}=2026-11-20T00:00:00Z") from None
+
+
+def get_timeline(session: Session, call: Call) -> Answer:
+    """Return what happened and what is to come on one axis: of the routines named, else of the first hundred."""
+    start = _instant("from", call.query["from"]) if call.query.get("from") else session.now - timedelta(days=1)
+    end = _instant("to", call.query["to"]) if call.query.get("to") else session.now + timedelta(days=1)
+    names = call.caller.seen(session)
+    if call.query.get("ids"):
+        wanted = set(call.query["ids"].split(","))
+        names = [name for name in names if name in wanted]
+    return Answer(timeline.timeline(session, names[:_TIMELINES], start, end, call.number("cells", 96, timeline.MOST_CELLS)))
+
+
+def get_budgets(session: Session, call: Call) -> Answer:
+    """Return what is used of the budgets of the day."""
+    shared = budget.shared(session) if call.caller.sees_all else []
+    return Answer({"items": [*shared, *budget.rows(session, call.caller.seen(session))]})
+
+
+def get_agents(session: Session, call: Call) -> Answer:
+    """Return the saved agents, with the routines that use them."""
+    seen = set(call.caller.seen(session))
+    return Answer({"items": [{**row, "routines": [name for name in row["routines"] if name in seen]} for row in agents.rows(session)]})
+
+
+def me(session: Session, call: Call) -> Answer:
+    """Say who asks, and of what workspace."""
+    return Answer({
+        "role": call.caller.role, "owner": call.caller.owner, "sees_all": call.caller.sees_all, "version": VERSION,
+        "workspace": session.layout.root.name, "timezone": session.settings.timezone, "now": to_iso(session.now),
+        "serve_alive": session.serve_lives,
+    })  # fmt: skip
 
 
 def get_run(session: Session, call: Call) -> Answer:
@@ -371,8 +493,13 @@ def get_templates(session: Session, call: Call) -> Answer:
 
 
 def get_status(session: Session, call: Call) -> Answer:
-    """Return the state of the workspace."""
-    return Answer(look.status(session))
+    """Return the state of the workspace; what it names are routines that this caller sees."""
+    found = look.status(session)
+    if not call.caller.sees_all:
+        seen = set(call.caller.seen(session))
+        named = ("running", "next", "broken", "held", "last")
+        found |= {key: [row for row in found[key] if row["id"] in seen] for key in named} | {"health": []}
+    return Answer(found)
 
 
 _PAYLOAD: Data = {"type": "object", "description": "Input of the run; it is merged over action.payload."}
@@ -383,8 +510,9 @@ _DEFINITION: Data = {"$ref": "#/components/schemas/Routine"}
 _PAGE = {"limit": "How many at most.", "cursor": "`next` of the page before."}
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/me", me, "viewer", "Say who asks."),
     Endpoint("GET", "/routines", list_routines, "viewer", "List the routines.", query={
-        **_PAGE, "enabled": "true or false.", "status": "active, paused, ...", "owner": "Whose.", "tag": "With this tag.",
+        **_PAGE, "since": "`position` of an answer before: only what has changed since.", "enabled": "true or false.", "status": "active, paused, ...", "owner": "Whose.", "tag": "With this tag.",
         "text": "In id, name or description."}, errors=(400,)),
     Endpoint("POST", "/routines", create, "agent", "Add a routine.", 201, body=_DEFINITION, errors=(400, 409, 422)),
     Endpoint("POST", "/routines/propose", propose_routine, "agent", "Have a model draft a routine for a sentence.", 201, body={
@@ -394,6 +522,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("PATCH", "/routines/{id}", patch, "agent", "Change a routine (JSON merge patch).", body={"type": "object"},
              errors=(400, 404, 409, 412, 422)),
     Endpoint("DELETE", "/routines/{id}", delete, "user", "Remove a routine.", 204, errors=(404, 409, 412, 422)),
+    Endpoint("GET", "/routines/{id}/definition", get_definition, "viewer", "Show its file.", errors=(404, 422)),
+    Endpoint("PUT", "/routines/{id}/definition", put_definition, "agent", "Write its file.", body={
+        "type": "object", "required": ["text"], "properties": {"text": {"type": "string", "description": "YAML."}}},
+        errors=(400, 404, 409, 412, 422), creates=True),
+    Endpoint("POST", "/check", check, "viewer", "Check a definition before it is written.", body={
+        "type": "object", "properties": {"id": {"type": "string"}, "text": {"type": "string", "description": "YAML."},
+                                         "definition": {"type": "object"}}}, errors=(400, 422)),
+    Endpoint("GET", "/routines/{id}/why", why, "viewer", "Say why it ran or did not.",
+             query={"at": "The instant of a slot.", "run": "A run."}, errors=(400, 404, 409, 422)),
     Endpoint("PATCH", "/routines/{id}/toggle", toggle, "user", "Enable or disable a routine.",
              body={"type": "object", "properties": {"enabled": {"type": "boolean"}}}, errors=(400, 404, 409, 422)),
     Endpoint("POST", "/routines/{id}/run_now", run_now, "user", "Run a routine now.", 202, body=_ASKED, errors=(400, 404, 409, 422)),
@@ -423,6 +560,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/proposals/{proposal}/apply", apply_proposal, "user", "Do what was proposed.", errors=(400, 404, 409, 422)),
     Endpoint("POST", "/proposals/{proposal}/reject", reject_proposal, "user", "Refuse it.",
              body={"type": "object", "properties": {"note": {"type": "string"}}}, errors=(400, 404)),
+    Endpoint("GET", "/timeline", get_timeline, "viewer", "Show past and future of many routines.", query={
+        "from": "An instant.", "to": "An instant.", "cells": "How many the axis has.", "ids": "Of these routines, with commas."},
+        errors=(400,)),
+    Endpoint("GET", "/budgets", get_budgets, "viewer", "Show the budgets of the day."),
+    Endpoint("GET", "/agents", get_agents, "viewer", "List the saved agents."),
     Endpoint("GET", "/templates", get_templates, "viewer", "List the presets."),
     Endpoint("GET", "/status", get_status, "viewer", "Show the state of the workspace."),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from routinectl.api.access import Caller
 from routinectl.core.event import Event
 from routinectl.files import journal
 from routinectl.files.layout import Layout
+from routinectl.operations.overview import Overview
 from routinectl.operations.session import Session
 
 _PUMP_SECONDS = 0.05
@@ -43,6 +44,7 @@ class Hub:
         self.layout = layout
         self._lock = threading.Lock()
         self._session: Session | None = None
+        self._overview: Overview | None = None
         self._listeners: set[Listener] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -52,7 +54,8 @@ class Hub:
         with self._lock:
             if self._session is None:
                 self._session = Session(self.layout)
-                self._session.engine.listeners.append(self._publish)
+                self._overview = Overview(self._session)
+                self._session.engine.listeners += [self._overview.heard, self._publish]
             try:
                 self._session.refresh()
                 yield self._session
@@ -64,6 +67,17 @@ class Hub:
             finally:
                 if self._session is not None:
                     self._session.agent = ""
+
+    @property
+    def overview(self) -> Overview:
+        """The rows of all routines. Only while one has the turn."""
+        assert self._overview is not None
+        return self._overview
+
+    def warm(self) -> None:
+        """Compute the rows before somebody asks for them."""
+        with self.turn():
+            self.overview.rows()
 
     def sees(self, caller: Caller, name: str) -> bool:
         """Say whether a caller is told of a routine's events. Only while one has the turn."""

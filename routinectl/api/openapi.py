@@ -58,7 +58,7 @@ def _operation(endpoint: Endpoint) -> Data:
         "operationId": endpoint.act.__name__, "summary": endpoint.summary,
         "description": f"{(endpoint.act.__doc__ or '').strip()} For tokens of role {endpoint.role} and above.",
         "parameters": [*_path_parameters(endpoint.path), *_query(endpoint), *_headers(endpoint)],
-        "responses": {str(endpoint.success): _success(endpoint.success), **_problems((*_ALWAYS, *endpoint.errors, *_extra(endpoint)))},
+        "responses": {str(endpoint.success): _success(endpoint.success), **({"201": _success(201)} if endpoint.creates else {}), **_problems((*_ALWAYS, *endpoint.errors, *_extra(endpoint)))},
     }  # fmt: skip
     if endpoint.body is not None:
         found["requestBody"] = {"required": "required" in endpoint.body or "$ref" in endpoint.body,
@@ -67,7 +67,7 @@ def _operation(endpoint: Endpoint) -> Data:
 
 
 def _extra(endpoint: Endpoint) -> tuple[int, ...]:
-    return (408, 413, 415, 422) if endpoint.method in ("POST", "PATCH") else ()
+    return (408, 413, 415, 422) if endpoint.method in ("POST", "PATCH", "PUT") else ()
 
 
 def _path_parameters(path: str) -> list[Data]:
@@ -112,7 +112,8 @@ _PROBLEM: Data = {
         "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
         "hint": {"type": "string", "description": "Something to paste."},
         "errors": {"type": "array", "items": {"type": "object", "properties": {
-            "path": {"type": "string"}, "message": {"type": "string"}, "hint": {"type": "string"}}}},
+            "path": {"type": "string"}, "message": {"type": "string"}, "hint": {"type": "string"},
+            "line": {"type": "integer"}, "column": {"type": "integer"}}}},
         "reason": {"type": "string", "description": "The gate that refused, as in the ledger."}, "run": {"type": "string"},
     },
 }  # fmt: skip

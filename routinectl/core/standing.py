@@ -21,6 +21,7 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.core.verdict import FAILURES
 
 _HEARD = 64  # requests of triggers that are remembered, so that none is made twice after a crash
+RECENT = 30  # runs whose outcomes a glance shows
 APART = ("test", "replay")  # modes of runs that say nothing about the routine's own work
 RELEASED = "released"  # a hold that a person let go after review: it starts like one that waited for a place
 
@@ -134,6 +135,7 @@ class Standing:
     day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
     hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
     spent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by day of its zone: tokens, cost, and what calls have reserved
+    recent: str = ""  # how the last `RECENT` runs ended, the newest last: the first letter of each outcome
     heard: list[str] = field(default_factory=list)  # what the last requests of triggers that are no time came from
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
 
@@ -395,6 +397,7 @@ def _ended(standing: Standing, event: Event) -> None:
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
     if data.get("mode") in APART:
         return
+    standing.recent = (standing.recent + data["outcome"][0])[-RECENT:]
     if data["outcome"] in ("succeeded", "quiet"):
         standing.last_good, standing.last_good_at = data["run"], _at(event)
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0

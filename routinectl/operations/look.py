@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from routinectl.core import decision, permissions, projection, reaction, upcoming
+from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
@@ -55,6 +56,11 @@ def _row(session: View, name: str) -> Row | None:
                 enabled = plain["doc"].get("enabled", True)
                 return _fields(name, plain["doc"], "active" if enabled else "disabled", "", to_iso(due) if enabled else None,
                                plain.get("last_outcome", ""), plain.get("last_run_at"), len(plain.get("runs", ())))  # fmt: skip
+    return row_of(session, name)
+
+
+def row_of(session: View, name: str) -> Row | None:
+    """Return the row of one routine, None when there is none of this name (any more)."""
     standing, routine = session.standing(name), session.routine(name)
     if standing.deleted or (standing.doc is None and standing.invalid is None):
         return None
@@ -160,7 +166,7 @@ def show(session: Session, name: str) -> Row:
     fires: list[Row] = []
     if routine is not None and routine.enabled and standing.paused is None and standing.invalid is None:
         due, _ = upcoming.fires(routine, _from(standing, session), 5)
-        fires = [_fire(item.slot, item.due, routine.zone.info) for item in due]
+        fires = fires_in(routine, [(item.slot, item.due) for item in due], session.now)
     parallel = routine.parallel if routine else 1
     return {
         **projection.state(standing, routine, session.now),
@@ -195,5 +201,13 @@ def _from(standing: Standing, session: Session) -> datetime:
     return max(standing.mark, session.now) if standing.mark else session.now
 
 
-def _fire(slot: datetime, due: datetime, zone: Any) -> Row:
-    return {"nominal": to_iso(slot), "due": to_iso(due), "local": due.astimezone(zone).isoformat()}
+def fires_in(routine: Routine, fires: list[tuple[datetime, datetime]], now: datetime) -> list[Row]:
+    """Return fires (nominal, due) as they are shown, in UTC and in the routine's zone, with a note where the clocks change before one."""
+    found = []
+    before = now.astimezone(routine.zone.info).utcoffset()
+    for nominal, due in fires:
+        local = due.astimezone(routine.zone.info)
+        note = "" if local.utcoffset() == before or before is None else f"the clocks change before it, to UTC{local.isoformat()[-6:]}"
+        found.append({"nominal": to_iso(nominal), "due": to_iso(due), "local": local.isoformat(), **({"note": note} if note else {})})
+        before = local.utcoffset()
+    return found

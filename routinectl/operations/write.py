@@ -117,7 +117,7 @@ def _same(session: Session, routine_id: str, data: bytes) -> bool:
 
 def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_run: bool = False) -> Written:
     """Check a definition's text and write it. Raises DefinitionError with all its faults; then nothing was written."""
-    definition = _parsed(session, routine_id, data, past=not created)
+    definition = parsed(session, routine_id, data, past=not created)
     routine = build(routine_id, definition.doc, session.now)
     _require_free_paths(session, routine)
     if not dry_run:
@@ -148,14 +148,15 @@ def commit(session: Session, routine_id: str, what: str) -> None:
             raise RoutinectlError(f"the definition is written, but git did not commit it: {fault}", "git status")
 
 
-def _parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
+def parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
+    """Return the definition of a text, for this writer; `past`: its single moments may be over. Raises DefinitionError with all faults."""
     name = definitions.relative(session.layout, session.layout.definition(routine_id))
     settings = replace(session.settings, min_interval=least_interval(session))
     return definitions.parse(session.layout, data, name, routine_id, settings, session.now, past=past)
 
 
 def _built(session: Session, routine_id: str, data: bytes) -> Routine:
-    return build(routine_id, _parsed(session, routine_id, data).doc, session.now)
+    return build(routine_id, parsed(session, routine_id, data).doc, session.now)
 
 
 def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ...], Any], *, dry_run: bool = False) -> Written:

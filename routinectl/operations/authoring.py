@@ -1,0 +1,62 @@
+"""Writing definitions in a form or an editor of a face: what a text means as it stands, and all its faults, before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from routinectl.core import document, permissions, upcoming
+from routinectl.core.problem import Problem, path_text
+from routinectl.core.routine import build
+from routinectl.core.schedule.describe import describe
+from routinectl.errors import DefinitionError, ScheduleError
+from routinectl.files import definitions, editing
+from routinectl.operations import look, write
+from routinectl.operations.session import Session
+
+Row = dict[str, Any]
+_FIRES = 5
+
+
+def text_of(session: Session, name: str) -> Row:
+    """Return a definition as its file says it, what it is as data, and its faults. Raises DefinitionError when it cannot be read."""
+    text = definitions.read_bytes(session.layout, name).decode(errors="replace")
+    return {"id": name, "text": text, **check_text(session, name, text)}
+
+
+def check_doc(session: Session, name: str, doc: Mapping[str, Any]) -> Row:
+    """Return what a new definition would be as a file, with everything `check_text` says of it."""
+    try:
+        settled, _ = write.settle_triggers(session, dict(doc))
+    except ScheduleError as error:
+        return _faulty([Problem(error.message, ("triggers",), error.hint)]) | {"doc": dict(doc), "text": ""}
+    text = editing.dump(write.ordered(settled), head=write.HEAD).decode()
+    return {"text": text, **check_text(session, name, text)}
+
+
+def check_text(session: Session, name: str, text: str) -> Row:
+    """Return whether a definition is good, what it means and when it fires, or all its faults with their places."""
+    raw = text.encode("utf-8", "surrogatepass")
+    try:
+        doc = document.read(raw, "the text")
+    except DefinitionError as error:
+        return _faulty(error.problems) | {"doc": None}
+    plain = doc if isinstance(doc, dict) else None
+    try:
+        meant = write.parsed(session, name, raw, past=session.exists(name)).doc
+        routine = build(name, meant, session.now)
+    except DefinitionError as error:
+        return _faulty(error.problems) | {"doc": plain}
+    due, _ = upcoming.fires(routine, session.now, _FIRES)
+    return {"good": True, "problems": [], "doc": plain, "words": describe(routine.schedule, routine.others), "timezone": routine.zone.name,
+            "may": permissions.words(routine.permissions), "external": permissions.outward(meant),
+            "next": look.fires_in(routine, [(item.slot, item.due) for item in due], session.now)}  # fmt: skip
+
+
+def _faulty(problems: Any) -> Row:
+    return {"good": False, "problems": [problem_row(item) for item in problems], "words": "", "timezone": "", "may": "", "next": []}
+
+
+def problem_row(item: Problem) -> Row:
+    """Return a fault as data; line and column count from 1, and are 0 where the place is not known."""
+    return {"path": path_text(item.path), "message": item.message, "hint": item.hint, "line": item.line, "column": item.column}
