@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from routinectl import clock
-from routinectl.api import answer, openapi
+from routinectl.api import answer, openapi, page
 from routinectl.api.access import Caller, caller_of, check_origin
 from routinectl.api.answer import Answer, HttpError
 from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
@@ -55,6 +55,8 @@ class App:
     def starlette(self) -> Starlette:
         """Return the application for a server."""
         routes = [
+            Route("/", self._guarded(page.serve)),
+            Route("/page/{name}", self._guarded(page.serve)),
             Route("/routines/events", self._guarded(self.events)),
             *(Route(item.path, self._guarded(self._endpoint(item)), methods=[item.method]) for item in ENDPOINTS),
             Route("/routines/{id}/runs/{run}/log", self._guarded(self.log)),

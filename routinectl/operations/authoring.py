@@ -16,6 +16,7 @@ from routinectl.operations.session import Session
 
 Row = dict[str, Any]
 _FIRES = 5
+_WHEN = ("triggers", "timezone", "start", "end")
 
 
 def text_of(session: Session, name: str) -> Row:
@@ -46,10 +47,24 @@ def check_text(session: Session, name: str, text: str) -> Row:
         meant = write.parsed(session, name, raw, past=session.exists(name)).doc
         routine = build(name, meant, session.now)
     except DefinitionError as error:
-        return _faulty(error.problems) | {"doc": plain}
+        return _faulty(error.problems) | _schedule_of(session, name, plain) | {"doc": plain}
     due, _ = upcoming.fires(routine, session.now, _FIRES)
     return {"good": True, "problems": [], "doc": plain, "words": describe(routine.schedule, routine.others), "timezone": routine.zone.name,
             "may": permissions.words(routine.permissions), "external": permissions.outward(meant),
+            "next": look.fires_in(routine, [(item.slot, item.due) for item in due], session.now)}  # fmt: skip
+
+
+def _schedule_of(session: Session, name: str, doc: Any) -> Row:
+    """Return what the schedule of a definition with faults means, as far as it is good itself; the rest of it need not be there yet."""
+    if not isinstance(doc, dict):
+        return {}
+    alone = {key: doc[key] for key in _WHEN if key in doc} | {"name": name, "timeout": "1m", "action": {"command": "true"}}
+    try:
+        routine = build(name, write.parsed(session, name, editing.dump(alone), past=session.exists(name)).doc, session.now)
+    except DefinitionError:
+        return {}
+    due, _ = upcoming.fires(routine, session.now, _FIRES)
+    return {"words": describe(routine.schedule, routine.others), "timezone": routine.zone.name,
             "next": look.fires_in(routine, [(item.slot, item.due) for item in due], session.now)}  # fmt: skip
 
 

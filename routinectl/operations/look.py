@@ -123,7 +123,7 @@ def health(session: Session) -> list[Row]:
     """Return what needs a person or time, each with how many and the command that mends it."""
     standings = [session.standing(name) for name in _thawed(session)]
     holds = [hold for standing in standings for hold in standing.holds.values()]
-    late = [name for name, wake in session.world.wakes.items() if wake < session.now.timestamp() - _LATE_SECONDS]
+    late = _late(session)
     found = (
         ("late", "slots are due and not decided", len(late), "routinectl serve" if not session.serve_lives else "routinectl doctor"),
         ("review", "slots or requests wait for review", sum(hold.reason in decision.REVIEWS for hold in holds)
@@ -136,6 +136,14 @@ def health(session: Session) -> list[Row]:
          "routinectl validate"),
     )  # fmt: skip
     return [{"kind": kind, "what": what, "count": count, "command": command} for kind, what, count, command in found if count]
+
+
+def _late(session: Session) -> list[str]:
+    """Return the routines with a slot that is due and not decided. A session that stays open knows wakes of before: they are asked anew."""
+    before = session.now.timestamp() - _LATE_SECONDS
+    for name in [name for name, wake in session.world.wakes.items() if wake < before]:
+        session.world.plan(name, session.now)
+    return [name for name, wake in session.world.wakes.items() if wake < before]
 
 
 def _waits(standing: Standing) -> bool:

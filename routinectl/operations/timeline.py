@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.core import upcoming
-from routinectl.core.units import from_iso, to_iso
+from routinectl.core.units import from_epoch, from_iso, to_epoch, to_iso
 from routinectl.errors import UsageError
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session
@@ -30,20 +31,25 @@ def window(start: datetime, end: datetime, cells: int) -> None:
 def timeline(session: Session, names: list[str], start: datetime, end: datetime, cells: int) -> Row:
     """Return a row for each routine: of each cell that is not empty its number, the gravest thing in it, and how many things.
 
-    `load` says of each cell how many starts are planned in it, of all these routines; `places` how many runs there may
-    be at once. Raises UsageError for a window that cannot be drawn.
+    `load` says of each cell how many starts are planned in its fullest minute, of all these routines; `places` how many
+    runs there may be at once. Raises UsageError for a window that cannot be drawn.
     """
     window(start, end, cells)
     axis = _Axis(start, end, cells)
-    load = [0] * cells
+    minutes: Counter[int] = Counter()
     rows = []
     for name in names:
         found = _past(session, name, axis)
-        for cell, count in _planned(session, name, axis).items():
-            load[cell] += count
-            found.setdefault(cell, []).extend(["planned"] * count)
+        for cell, dues in _planned(session, name, axis).items():
+            minutes.update({int(due.timestamp()) // 60 for due in dues})
+            found.setdefault(cell, []).extend(["planned"] * len(dues))
         marks = [[cell, min(kinds, key=_gravity), len(kinds)] for cell, kinds in sorted(found.items())]
         rows.append({"id": name, "name": (session.standing(name).doc or {}).get("name", name), "marks": marks})
+    load = [0] * cells
+    for minute, count in minutes.items():
+        full = axis.cell(from_epoch(max(minute * 60, to_epoch(start))))
+        if full is not None:
+            load[full] = max(load[full], count)
     return {"from": to_iso(start), "to": to_iso(end), "now": to_iso(session.now), "cells": cells, "rows": rows, "load": load,
             "places": session.settings.max_concurrent_runs}  # fmt: skip
 
@@ -87,10 +93,10 @@ def _past(session: Session, name: str, axis: _Axis) -> dict[int, list[str]]:
     return found
 
 
-def _planned(session: Session, name: str, axis: _Axis) -> dict[int, int]:
-    """Return how many fires are to come in each cell, up to `_MOST_IN_A_CELL`."""
+def _planned(session: Session, name: str, axis: _Axis) -> dict[int, list[datetime]]:
+    """Return the fires that are to come in each cell, about `_MOST_IN_A_CELL` at most."""
     routine, standing = session.routine(name), session.standing(name)
-    found: dict[int, int] = {}
+    found: dict[int, list[datetime]] = {}
     blocked = standing.paused is not None or standing.draft is not None or standing.invalid is not None
     if routine is None or not routine.enabled or blocked:
         return found
@@ -102,10 +108,10 @@ def _planned(session: Session, name: str, axis: _Axis) -> dict[int, int]:
         for fire in fires:
             cell = axis.cell(fire.due)
             if cell is not None:
-                found[cell] = found.get(cell, 0) + 1
+                found.setdefault(cell, []).append(fire.due)
         last = axis.cell(fires[-1].due)
         if last is None:
             break
         # A cell that is full is left: a routine of every second must not cost more than its cells.
-        at = max(fires[-1].slot, axis.begin(last + 1) - timedelta(seconds=1)) if found[last] >= _MOST_IN_A_CELL else fires[-1].slot
-    return {cell: min(count, _MOST_IN_A_CELL) for cell, count in found.items()}
+        at = max(fires[-1].slot, axis.begin(last + 1) - timedelta(seconds=1)) if len(found[last]) >= _MOST_IN_A_CELL else fires[-1].slot
+    return found

@@ -1,0 +1,154 @@
+// The frame: who is there, where one is, what is live. Each view is {title, node, update(events), close()}.
+
+import { h, hidden, setClock, tick, toast } from "./dom.js";
+import { me } from "./actions.js";
+import { get, hasToken, setToken, store } from "./server.js";
+import { form } from "./view-form.js";
+import { agents, approvals, budgets, health } from "./view-others.js";
+import { routine, run } from "./view-routine.js";
+import { routines } from "./view-routines.js";
+import { timeline } from "./view-timeline.js";
+
+const ROUTES = [
+  [/^#\/new$/, () => form(null)], [/^#\/routines\/([^/]+)$/, routine], [/^#\/routines\/([^/]+)\/edit$/, form], [/^#\/routines\/([^/]+)\/runs\/([^/]+)$/, run],
+  [/^#\/agents$/, agents], [/^#\/approvals$/, approvals], [/^#\/timeline$/, timeline], [/^#\/budgets$/, budgets], [/^#\/health$/, health], [/^$|^#\/?$/, routines],
+];
+const PLACES = [["#/", "Routines"], ["#/timeline", "Timeline"], ["#/approvals", "Approvals"], ["#/agents", "Agents"], ["#/budgets", "Budgets"], ["#/health", "Health"]];
+const THEMES = ["system", "light", "dark"];
+const THEME = "routinectl.theme";
+
+const app = document.getElementById("app");
+let view = null;
+let showing = 0;
+
+function setTheme(name) {
+  localStorage.setItem(THEME, name);
+  if (name === "system") delete document.documentElement.dataset.theme; else document.documentElement.dataset.theme = name;
+}
+
+// -- who is there
+
+function login(fault = "") {
+  close();
+  app.className = "";
+  const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, aria: { describedby: "token-note", invalid: String(Boolean(fault)) } });
+  const keep = h("input", { type: "checkbox", id: "keep" });
+  app.replaceChildren(h("main", { id: "content", className: "login", tabIndex: -1 }, h("div", { className: "sheet" },
+    h("img", { src: "/page/icon.svg", alt: "" }), h("h1", { tabIndex: -1 }, "routinectl"),
+    h("p", { className: "soft" }, "Sign in with a token of this workspace."), fault && h("p", { className: "notice bad", role: "alert" }, fault),
+    h("form", { onsubmit: (event) => { event.preventDefault(); setToken(field.value.trim(), keep.checked); begin(); } },
+      h("div", { className: "field" }, h("label", { htmlFor: "token" }, "Token"), field,
+        h("span", { className: "note", id: "token-note" }, "Make one in a terminal: ", h("code", {}, "routinectl token create --role admin"))),
+      h("p", {}, h("label", { className: "check" }, keep, "Keep me signed in on this computer")),
+      h("button", { type: "submit", className: "primary" }, "Sign in")))));
+  document.title = "Sign in · routinectl";
+  field.focus();
+}
+
+async function begin() {
+  try {
+    Object.assign(me, await get("/me"));
+    setClock(me.now);
+    await store.load();
+  } catch (error) {
+    if (error.status === 401) { setToken(""); login("This token is not known, revoked, or over."); } else login(error.message);
+    return;
+  }
+  frame();
+  store.open();
+  store.listen(heard);
+  await show();
+}
+
+function leave() {
+  store.close();
+  setToken("");
+  location.hash = "";
+  location.reload();
+}
+
+// -- the frame
+
+const live = h("span", { className: "live", role: "status" });
+const waiting = h("span", { className: "count" });
+
+function frame() {
+  app.className = "inside";
+  const theme = h("button", { type: "button", className: "plain", onclick: () => {
+    setTheme(THEMES[(THEMES.indexOf(localStorage.getItem(THEME) || "system") + 1) % THEMES.length]);
+    theme.textContent = themeText();
+  } }, themeText());
+  app.replaceChildren(
+    h("div", { className: "side" },
+      h("div", { className: "brand" }, h("img", { src: "/page/icon.svg", alt: "" }), h("span", {}, "routinectl", h("small", {}, me.workspace))),
+      h("nav", { aria: { label: "Main" } }, h("ul", {}, PLACES.map(([href, text]) => h("li", {}, h("a", { href }, text, text === "Approvals" ? waiting : null))))),
+      h("footer", {}, live, h("span", {}, me.sees_all ? me.role : `${me.role}: ${me.owner}`), h("div", { className: "inline" }, theme, h("button", { type: "button", className: "plain", onclick: leave }, "Sign out")))),
+    h("main", { id: "content", tabIndex: -1 }));
+  state();
+}
+
+const themeText = () => `Colours: ${localStorage.getItem(THEME) || "system"}`;
+
+function state() {
+  live.dataset.state = store.state;
+  const text = { live: me.serve_alive === false ? "Live, but no serve runs" : "Live", stale: `Stale since ${new Date(store.since).toLocaleTimeString("en-GB")}`, loading: "Connecting" }[store.state];
+  if (live.textContent !== text) live.textContent = text;
+  const count = [...store.rows.values()].reduce((sum, row) => sum + (row.status === "draft" || row.badges.includes("approval") ? 1 : 0) + row.proposals, 0);
+  waiting.replaceChildren(...(count ? [String(count), hidden(" waiting")] : []));
+  waiting.hidden = !count;
+}
+
+async function heard(events) {
+  if (events.some((event) => event.type === "token.refused")) { setToken(""); login("Your token was revoked, or is over."); return; }
+  if (events.some((event) => event.type.startsWith("serve.") || event.type === "connected")) await get("/me").then((found) => { setClock(found.now); Object.assign(me, found); }, () => {});
+  state();
+  view?.update(events);
+}
+
+// -- where one is
+
+function close() {
+  view?.close();
+  view = null;
+}
+
+async function show() {
+  const mine = ++showing;
+  const hash = location.hash;
+  const [pattern, make] = ROUTES.find(([regexp]) => regexp.test(hash)) || [/.*/, () => missing()];
+  close();
+  for (const link of document.querySelectorAll(".side nav a")) {
+    const here = link.getAttribute("href") === "#/" ? /^$|^#\/?$|^#\/(routines|new)/.test(hash) : hash.startsWith(link.getAttribute("href"));
+    if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  }
+  let made;
+  try {
+    made = await make(...(hash.match(pattern) || []).slice(1).map(decodeURIComponent));
+  } catch (error) {
+    if (error.status === 401) { setToken(""); login("Your token was revoked, or is over."); return; }
+    if (error.status === undefined) throw error;
+    made = fault(error);
+  }
+  if (mine !== showing) { made.close(); return; }
+  view = made;
+  document.title = `${made.title} · routinectl`;
+  const main = document.getElementById("content");
+  main.replaceChildren(made.node);
+  if (hash) main.querySelector("h1")?.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+const still = (title, node) => ({ title, node, update: () => {}, close: () => {} });
+const missing = () => still("Not here", h("div", { className: "empty" }, h("h1", { tabIndex: -1 }, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "All routines"))));
+const fault = (error) => still("Not here", h("div", { className: "empty" }, h("h1", { tabIndex: -1 }, error.status === 404 ? "There is no such thing" : "That did not work"), h("p", {}, error.message), h("p", {}, h("a", { className: "button", href: "#/" }, "All routines"))));
+
+setTheme(localStorage.getItem(THEME) || "system");
+addEventListener("hashchange", show);
+addEventListener("unhandledrejection", (event) => { toast(`Something went wrong here: ${event.reason?.message || event.reason}`, true); });
+setInterval(() => { if (!document.hidden) tick(); }, 1000);
+const given = location.hash.match(/^#token=(.+)$/);
+if (given) {
+  history.replaceState(null, "", "/"); // a token does not stay in the address
+  setToken(decodeURIComponent(given[1]));
+}
+if (hasToken()) begin(); else login();
