@@ -14,7 +14,8 @@ FLOORS = [
     ["agents"],
     ["engine"],
     ["operations"],
-    ["api", "tui", "mcp"],
+    ["api", "mcp"],
+    ["tui"],
     ["cli"],
     ["__main__"],
 ]

@@ -29,12 +29,10 @@ from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
 from routinectl.core import message as messages
 from routinectl.core.event import Event
-from routinectl.errors import NotFoundError, RoutinectlError, UsageError
-from routinectl.files import run_logs
-from routinectl.operations import feed, hooks, metrics
+from routinectl.errors import RoutinectlError, UsageError
+from routinectl.operations import feed, hooks, metrics, runs
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
-from routinectl.operations.session import Session
 from routinectl.version import VERSION
 
 MOST_BYTES = 1 << 20
@@ -227,7 +225,7 @@ class App:
         def find() -> str:
             with self.hub.turn() as session:
                 Call(caller, {"id": name}).id_in(session)
-                return _log_of(session, name, run)
+                return str(runs.output_of(session, name, run))
 
         path = await run_in_threadpool(find)
         kind = "text/plain; charset=utf-8"
@@ -254,14 +252,6 @@ class App:
     def _has_ended(self, name: str, run: str) -> bool:
         with self.hub.turn() as session:
             return run not in session.standing(name).runs
-
-
-def _log_of(session: Session, name: str, run: str) -> str:
-    going = session.standing(name).runs.get(run)
-    path = str(session.layout.run(name, going.key if going is not None else run) / "out")
-    if "/" in run or not run_logs.is_name(run) or not os.path.exists(path):
-        raise NotFoundError(f"{name} has no output of a run '{run}'", f"GET /routines/{name}/history")
-    return path
 
 
 def _range(path: str, text: str) -> tuple[int, int, int]:

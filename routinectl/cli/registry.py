@@ -68,6 +68,7 @@ COMMANDS = (
     Command("events", "Show the journal.", LOOK),
     Command("lineage", "Show which routines were made by runs of which.", LOOK),
     Command("env", "Show the environment a routine runs in.", LOOK, True),
+    Command("tui", "Look at the routines and act on them, in the terminal.", LOOK),
     Command("mcp", "Serve agents: the Model Context Protocol on stdin and stdout.", MORE),
     Command("token", "Make, list and revoke tokens of the HTTP face.", MORE),
     Command("doctor", "Check the machine and the workspace.", MORE),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from routinectl import clock
@@ -15,7 +16,7 @@ from routinectl.core.projection import history_line
 from routinectl.core.units import to_iso
 from routinectl.engine.recover import recover
 from routinectl.errors import BusyError, DeadlineError, DefinitionError, NotFoundError
-from routinectl.files import watch
+from routinectl.files import run_logs, watch
 from routinectl.operations.session import Session
 
 
@@ -150,3 +151,12 @@ def cancel(session: Session, routine_id: str, run_id: str | None, *, by: str) ->
             raise BusyError("the run is not in reach: no keeper answers", "routinectl doctor")
     session.append(*(Event("run.cancel_requested", routine_id, {"at": to_iso(session.now), "run": item, "by": by}) for item in chosen))
     return chosen
+
+
+def output_of(session: Session, routine_id: str, run_id: str) -> Path:
+    """Return the file that holds what a run printed: that of its last attempt. Raises NotFoundError when there is none (any more)."""
+    going = session.standing(routine_id).runs.get(run_id)
+    path = session.layout.run(routine_id, going.key if going is not None else run_id) / "out"
+    if "/" in run_id or not run_logs.is_name(run_id) or not path.exists():
+        raise NotFoundError(f"{routine_id} has no output of a run '{run_id}'", f"routinectl logs {routine_id} --list")
+    return path

@@ -81,14 +81,15 @@ class Session:
         if self.projector is not None:
             self.engine.listeners.append(self.projector.collect)
         if not self.serve_lives:
-            self._stand_in()
+            self.stand_in()
 
     @property
     def world(self) -> World:
         """The world, folded to where the journal ended when it was last read."""
         return self.engine.world
 
-    def _stand_in(self) -> None:
+    def stand_in(self) -> None:
+        """Take in what a serve would: changed definitions, damage, and the ends of runs that a keeper has reported."""
         cache = definitions.Cache(self.layout)
         words = cache_words(self.settings)
         self.engine.revisions.recall(cache.read(words), self.world)

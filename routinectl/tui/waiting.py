@@ -1,0 +1,133 @@
+"""What waits for a person: drafts, approvals, proposals with their changes; each is answered here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Footer, OptionList, Static
+from textual.widgets.option_list import Option
+
+from routinectl.tui import show
+from routinectl.tui.doing import Doing
+from routinectl.tui.show import CALM, WARN, Row
+from routinectl.tui.source import Fault
+
+
+class WaitingPage(Doing):
+    """A list of what waits, and beside it what one would say yes to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "app.pop_screen", "Back"), Binding("a", "yes", "Approve, apply"), Binding("x", "no", "Deny, reject"),
+        Binding("question_mark", "app.help", "Help"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: list[Row] = []
+
+    @property
+    def item(self) -> Row | None:
+        """What the cursor is on."""
+        number = self.query_one(OptionList).highlighted
+        return self._items[number] if number is not None and number < len(self._items) else None
+
+    @property
+    def row(self) -> Row | None:
+        """The routine it is about."""
+        item = self.item
+        return self.tui.rows.get(item.get("id") or item["routine"]) if item else None
+
+    def compose(self) -> ComposeResult:
+        """Make the page."""
+        with Horizontal():
+            yield OptionList(id="waiting-list")
+            with VerticalScroll(id="waiting-text"):
+                yield Static(id="waiting-what")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Draw it."""
+        self.query_one(OptionList).focus()
+        self.draw()
+
+    def told(self) -> None:
+        """Draw it anew."""
+        self.draw()
+
+    @work(exclusive=True)
+    async def draw(self) -> None:
+        """Ask what waits, and list it."""
+        try:
+            asked, proposed = await asyncio.gather(self.ask("GET", "/approvals"), self.ask("GET", "/proposals"))
+        except Fault as fault:
+            self.tell(fault)
+            return
+        self._items = [*asked["items"], *proposed["items"]]
+        found = self.query_one(OptionList)
+        before = found.highlighted or 0
+        found.clear_options()
+        for item in self._items:
+            found.add_option(Option(self._line(item)))
+        found.highlighted = min(before, len(self._items) - 1) if self._items else None
+        if not self._items:
+            text = Text("Nothing waits.\n\n", "bold").append(
+                "Drafts of agents, runs that need approval and proposed changes come here.", self.tui.tones[CALM]
+            )
+            self.query_one("#waiting-what", Static).update(text)
+
+    def _line(self, item: Row) -> Text:
+        tones = self.tui.tones
+        name = item.get("id") or item["routine"]
+        text = Text(str(self.tui.rows.get(name, {}).get("name", name)), "bold")
+        return text.append(f"\n{show.words(item['what'])}", tones[WARN]).append(f", {show.ago(item['at'], self.tui.now)}", tones[CALM])
+
+    @work(exclusive=True, group="what")
+    async def on_option_list_option_highlighted(self) -> None:
+        """Show what one would say yes to."""
+        item, tones = self.item, self.tui.tones
+        if item is None:
+            return
+        try:
+            if "proposal" in item:
+                whole = await self.ask("GET", f"/proposals/{item['proposal']}")
+                text = Text(f"{show.words(item['what'])} for {item['routine']}\n", "bold").append(
+                    f"proposed by {item['by']}\n", tones[CALM]
+                )
+                if item.get("reason"):
+                    text.append(f"{show.clean(item['reason'])}\n")
+                text.append("\n")
+                for key, value in {**item.get("arguments", {}), **(item.get("payload") or {})}.items():
+                    text.append(f"{show.clean(str(key))}  ", tones[CALM]).append(f"{show.clean(str(value))}\n")
+                text.append_text(show.diff(whole.get("patch") or "", tones))
+            else:
+                found = await self.ask("GET", f"/routines/{item['id']}/definition")
+                what = "a draft: it fires once a person activates it" if item["what"] == "draft" else f"approval {show.words(item['what'])}"
+                text = Text(f"{what}\n", "bold")
+                text.append(f"{found['words']}  {found['timezone']}\na run may: {found['may']}\n", tones[CALM])
+                text.append("its runs may have effects outside this machine\n\n" if found.get("external") else "\n", tones[WARN])
+                text.append_text(show.definition(found["text"], found["problems"], tones))
+        except Fault as fault:
+            text = Text(str(fault), tones[show.BAD])
+        self.query_one("#waiting-what", Static).update(text)
+
+    @work
+    async def action_yes(self) -> None:
+        """Approve, activate or apply it."""
+        item = self.item
+        if item is not None:
+            await (self.answer_proposal(item, apply=True) if "proposal" in item else self.approve())
+            self.draw()
+
+    @work
+    async def action_no(self) -> None:
+        """Deny or reject it."""
+        item = self.item
+        if item is not None:
+            await (self.answer_proposal(item, apply=False) if "proposal" in item else self.deny())
+            self.draw()
