@@ -39,6 +39,20 @@ def _key(event: Event) -> str:
     return run if attempt == 1 else f"{run}.{attempt}"
 
 
+def _thawed(frozen: bytes) -> Standing:
+    return from_plain(json.loads(frozen.split(b"\t", 3)[3]))
+
+
+def _built(standing: Standing) -> Routine | None:
+    if standing.doc is None:
+        return None
+    assert standing.revised_at is not None
+    try:
+        return build(standing.id, standing.doc, standing.revised_at)
+    except DefinitionError:
+        return None
+
+
 @dataclass(slots=True)
 class Entry:
     """A thawed routine. `prepared` is what the engine made ready for its next start."""
@@ -161,7 +175,7 @@ class World:
             return found
         frozen = self.frozen.pop(routine_id, None)
         if frozen is not None:
-            standing = from_plain(json.loads(frozen.split(b"\t", 3)[3]))
+            standing = _thawed(frozen)
         elif make:
             standing = Standing(routine_id)
         else:
@@ -176,14 +190,16 @@ class World:
     def routine(self, routine_id: str) -> Routine | None:
         """Return the routine in force, or None when it has never been good (or its zone has vanished)."""
         entry = self.entry(routine_id)
-        if entry.routine is None and entry.standing.doc is not None:
-            try:
-                revised = entry.standing.revised_at
-                assert revised is not None
-                entry.routine = build(routine_id, entry.standing.doc, revised)
-            except DefinitionError:
-                return None
+        if entry.routine is None:
+            entry.routine = _built(entry.standing)
         return entry.routine
+
+    def glimpse(self, routine_id: str) -> tuple[Standing, Routine | None]:
+        """Return a routine to look at and let go of: one that is frozen stays so. Raises KeyError for one that never was."""
+        if routine_id not in self.thawed and routine_id in self.frozen:
+            standing = _thawed(self.frozen[routine_id])
+            return standing, _built(standing)
+        return self.standing(routine_id), self.routine(routine_id)
 
     def unrecorded_damage(self) -> list[Damage]:
         """Return the damage in the journal that no event tells of yet."""

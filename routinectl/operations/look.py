@@ -56,16 +56,16 @@ def _row(session: View, name: str) -> Row | None:
                 enabled = plain["doc"].get("enabled", True)
                 return _fields(name, plain["doc"], "active" if enabled else "disabled", "", to_iso(due) if enabled else None,
                                plain.get("last_outcome", ""), plain.get("last_run_at"), len(plain.get("runs", ())))  # fmt: skip
-    return row_of(session, name)
+    return row_of(session.standing(name), session.routine(name), session.now)
 
 
-def row_of(session: View, name: str) -> Row | None:
-    """Return the row of one routine, None when there is none of this name (any more)."""
-    standing, routine = session.standing(name), session.routine(name)
+def row_of(standing: Standing, routine: Routine | None, now: datetime) -> Row | None:
+    """Return the row of one routine, None when it is gone."""
+    name = standing.id
     if standing.deleted or (standing.doc is None and standing.invalid is None):
         return None
-    status, reason = projection.status_of(standing, routine, session.now)
-    fire = projection.next_fire(routine, standing, session.now) if routine else None
+    status, reason = projection.status_of(standing, routine, now)
+    fire = projection.next_fire(routine, standing, now) if routine else None
     last = to_iso(standing.last_run_at) if standing.last_run_at else None
     return _fields(
         name, standing.doc or {}, status, reason, fire["due"] if fire else None, standing.last_outcome, last, len(standing.runs)

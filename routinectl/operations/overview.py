@@ -14,7 +14,6 @@ from routinectl.operations.look import row_of
 from routinectl.operations.session import Session
 
 Row = dict[str, Any]
-_COOL_EVERY = 500  # rows, so that ten thousand are not all thawed at once
 _KINDS = ("command", "python", "prompt", "agent")
 
 
@@ -63,10 +62,8 @@ class Overview:
         now = to_iso(self._session.now)
         self._stale.update(name for name, row in self._rows.items() if row["changes_at"] and row["changes_at"] <= now)
         self._count += bool(self._stale)
-        for number, name in enumerate(sorted(self._stale)):
+        for name in sorted(self._stale):
             self._put(name)
-            if number % _COOL_EVERY == 0:
-                self._session.world.cool()
         self._stale.clear()
 
     def _put(self, name: str) -> None:
@@ -82,10 +79,12 @@ class Overview:
             self._changed[name] = self._count
 
     def _row(self, name: str) -> Row | None:
-        row = row_of(self._session, name) if name in self._session.world else None
+        if name not in self._session.world:
+            return None
+        standing, routine = self._session.world.glimpse(name)
+        row = row_of(standing, routine, self._session.now)
         if row is None:
             return None
-        standing, routine = self._session.standing(name), self._session.routine(name)
         action = (standing.doc or {}).get("action", {})
         paused = standing.paused or {}
         changes = [text for text in (row["next_fire_at"], paused.get("until")) if text]

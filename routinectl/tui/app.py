@@ -73,9 +73,9 @@ class MainPage(Doing):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run"), Binding("p", "pause", "Pause"),
         Binding("d", "delete", "Delete"), Binding("a", "approve", "Approve"), Binding("x", "deny", "Deny", show=False),
-        Binding("space", "switch", "On/off", show=False), Binding("slash", "search", "Search", key_display="/"), Binding("f", "filter", "Filter"),
-        Binding("s", "sort", "Sort", show=False), Binding("t", "timeline", "Timeline"), Binding("w", "waiting", "Waiting"),
-        Binding("question_mark", "app.help", "Help", key_display="?"), Binding("q", "app.quit", "Quit"),
+        Binding("space", "switch", "On/off", show=False), Binding("slash", "search", "Search", key_display="/"), Binding("f", "filter", "Filter", show=False),
+        Binding("s", "sort", "Sort", show=False), Binding("t", "timeline", "Time"), Binding("w", "waiting", "Waits"),
+        Binding("question_mark", "app.help", "Help", key_display="?"), Binding("q", "app.quit", "Quit", show=False),
         Binding("escape", "clear", "Show all", show=False),
     ]  # fmt: skip
 
@@ -102,7 +102,7 @@ class MainPage(Doing):
                 yield Static(id="empty")
             with VerticalScroll(id="side", can_focus=False):
                 yield Static(id="side-text")
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Begin with the table."""
@@ -132,11 +132,7 @@ class MainPage(Doing):
 
     def _fits(self, row: Row, text: str) -> bool:
         fits = needs_a_look(row) if self._filter == "needs a look" else self._filter in ("all", row["status"])
-        return fits and (
-            not text
-            or text
-            in f"{row['id']}\n{row['name']}\n{row['description']}\n{row['describe']}\n{' '.join(row['tags'])}\n{row['agent']}".casefold()
-        )
+        return fits and (not text or text in self.tui.text_of(row))
 
     def draw_top(self) -> None:
         """Say where one is, what is shown, and whether it is live."""
@@ -293,6 +289,7 @@ class Tui(App[None]):
         self.trouble = ""
         self._position = ""
         self._skew = timedelta()
+        self._texts: dict[str, tuple[Row, str]] = {}
         self._fixed = now
         self.first_theme = THEMES[0].name
 
@@ -306,6 +303,14 @@ class Tui(App[None]):
         """The colours of the theme, by what they mean."""
         found = self.theme_variables
         return {tone: found[name] for tone, name in _TONES.items()}
+
+    def text_of(self, row: Row) -> str:
+        """Return what a search looks through, made once for a row."""
+        known = self._texts.get(row["id"])
+        if known is None or known[0] is not row:
+            parts = [row["id"], row["name"], row["description"], row["describe"], *row["tags"], row["agent"]]
+            known = self._texts[row["id"]] = (row, "\n".join(parts).casefold())
+        return known[1]
 
     def on_mount(self) -> None:
         """Begin."""

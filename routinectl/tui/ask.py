@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Markdown, Select
+from textual.widgets import Button, Input, Label, Select, Static
 
 
 class Ask(ModalScreen[str | None]):
@@ -60,32 +61,16 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-HELP = """\
-### Routines
-| key | |
-|---|---|
-| `↑ ↓` `PgUp PgDn` `Home End` | move |
-| `Enter` | open the routine |
-| `/` | search as you type; `Esc` shows all |
-| `f` `s` | next filter, next order |
-| `n` `e` | new, edit |
-| `r` `p` | run now, pause or resume |
-| `space` | enable or disable |
-| `d` | delete, after asking |
-| `a` `x` | approve or activate, deny |
-| `t` `w` | timeline, what waits for a person |
-| `Ctrl+P` | every command, themes too |
-| `q` | leave |
-
-### In a routine
-`1` to `4` or `Tab` choose a page; `Enter` on a run shows its output as it comes; `Esc` goes back.
-
-### Signs
-`● active  ▶ running  ‖ paused  ○ disabled  ✎ draft  ? waits for approval  ✗ broken  ✓ completed`
-
-`↗outside`: its runs may have effects outside this machine.
-Runs: low and green is good, tall and red is not, yellow was cancelled.
-"""
+HELP = (
+    ("In the table", (
+        ("↑ ↓  PgUp PgDn  Home End", "move; a click chooses, two open"), ("Enter", "open the routine"), ("/", "search as you type; Esc shows all"), ("f  s", "next filter, next order"),
+        ("n  e", "new, edit"), ("r  p", "run now; pause or resume"), ("space", "enable or disable"), ("d", "delete, after asking"), ("a  x", "approve or activate; deny"),
+        ("t  w", "timeline; what waits for a person"), ("Ctrl+P", "every command by name, and other themes"), ("q", "leave"))),
+    ("In a routine", (("1 2 3 4", "its pages"), ("Enter", "on a run: its output, as it comes"), ("Esc", "back"))),
+    ("Signs", (
+        ("● ▶ ‖ ○", "active, running, paused, disabled"), ("✎ ? ✗ ✓", "draft, waits for approval, broken, completed"),
+        ("↗", "its runs may have effects outside this machine"), ("▂▂█▂", "the last runs: low and green is good, tall and red is not"))),
+)  # fmt: skip
 
 
 class Help(ModalScreen[None]):
@@ -96,4 +81,13 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Make the page."""
         with VerticalScroll(id="help"):
-            yield Markdown(HELP)
+            yield Static(_help())
+
+
+def _help() -> Text:
+    text = Text()
+    for title, keys in HELP:
+        text.append(f"\n{title}\n", "bold")
+        for key, what in keys:
+            text.append(f"  {key:<26}").append(f"{what}\n", "dim")
+    return text

@@ -95,6 +95,7 @@ class DetailPage(Doing):
 
     def compose(self) -> ComposeResult:
         """Make the page."""
+        yield Static(id="detail-top")
         with TabbedContent(initial="overview"):
             with TabPane("1 Overview", id="overview"), VerticalScroll():
                 yield Static(id="glance")
@@ -104,7 +105,7 @@ class DetailPage(Doing):
                 yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=True)
             with TabPane("4 Waiting and budget", id="waiting"), VerticalScroll():
                 yield Static(id="asked")
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Draw it."""
@@ -133,6 +134,11 @@ class DetailPage(Doing):
             self.tell(fault)
             return
         tones = self.tui.tones
+        sign, word = show.status(row)
+        top = Text().append(show.clean(row["name"]), "bold").append(f"   {sign} {word}", tones[show.tone(row["status"])])
+        self.query_one("#detail-top", Static).update(
+            top.append(f"   next {show.until(row['next_fire_at'], self.tui.now) or '-'}", tones[CALM])
+        )
         self.query_one("#glance", Static).update(glance(row, found, await self.why(), tones, self.tui.now))
         self.query_one("#text", Static).update(show.definition(text["text"], text["problems"], tones))
         self._show_runs(found["running"], history["items"], row["timezone"])

@@ -12,6 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
 from textual.widgets import Checkbox, Footer, Input, Label, Select, Static, TabbedContent, TabPane, TextArea
 
 from routinectl.tui import show
@@ -57,6 +58,12 @@ def merge_patch(before: Row, after: Row) -> Row:
     return found
 
 
+def _field(label: str, field: Widget) -> ComposeResult:
+    with Horizontal(classes="field"):
+        yield Label(label)
+        yield field
+
+
 class FormPage(Page):
     """The form of a routine; without a name, of a new one."""
 
@@ -75,6 +82,7 @@ class FormPage(Page):
         self._action: tuple[str, str] = ("command", "")
         self._agents: list[str] = []
         self._checked: Row = {}
+        self._first: tuple[object, ...] = ()
         self._ready = self._touched = False
         self._settle = 0
 
@@ -96,25 +104,19 @@ class FormPage(Page):
                     yield TextArea.code_editor("", language=None, id="text", show_line_numbers=True, tab_behavior="indent")
             with VerticalScroll(id="preview-box", can_focus=False):
                 yield Static(id="preview")
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def _fields(self) -> ComposeResult:
-        for key, label, hint in (("name", "Name", "Nightly backup"), ("description", "Description", "what it is for")):
-            yield Label(label)
-            yield Input(placeholder=hint, id=key)
-        yield Label("When, in words or as cron")
-        yield Input(placeholder="weekdays at 9:30, every 15m, */10 8-18 * * mon-fri", id="when")
-        yield Label("Time zone")
-        yield Input(placeholder="that of the workspace", id="timezone")
-        yield Label("What it does")
-        yield Select(_KINDS, value="command", allow_blank=False, id="kind")
-        yield Select([("-", "-")], value="-", allow_blank=False, id="agent")
-        yield TextArea(id="action-text")
-        yield Label("Timeout")
-        yield Input(placeholder="10m", id="timeout")
-        yield Label("Payload, as JSON (may be empty)")
-        yield Input(placeholder='{"day": "monday"}', id="payload")
-        yield Checkbox("Enabled", value=True, id="enabled")
+        yield from _field("Name", Input(placeholder="Nightly backup", id="name", compact=True))
+        yield from _field("Description", Input(placeholder="what it is for", id="description", compact=True))
+        yield from _field("When", Input(placeholder="weekdays at 9:30, every 15m, */10 8-18 * * *", id="when", compact=True))
+        yield from _field("Time zone", Input(placeholder="that of the workspace", id="timezone", compact=True))
+        yield from _field("It does", Select(_KINDS, value="command", allow_blank=False, id="kind", compact=True))
+        yield from _field("", Select([("-", "-")], value="-", allow_blank=False, id="agent", compact=True))
+        yield from _field("", TextArea(id="action-text", compact=True))
+        yield from _field("Timeout", Input(placeholder="10m", id="timeout", compact=True))
+        yield from _field("Payload", Input(placeholder='{"day": "monday"}, may be empty', id="payload", compact=True))
+        yield from _field("", Checkbox("Enabled", value=True, id="enabled", compact=True))
 
     @work
     async def on_mount(self) -> None:
@@ -138,8 +140,22 @@ class FormPage(Page):
             self.query_one(TabbedContent).active = "yaml"
         self.query_one("#text", TextArea).load_text(self._text)
         self.query_one("#text" if self.yaml else "#name").focus()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Listen to what is typed from here on."""
+        self._first = self._said()
         self._ready = True
         self.check()
+
+    def _said(self) -> tuple[object, ...]:
+        """Return what stands in the fields."""
+        fields = (*self.query(Input), *self.query(Select), *self.query(Checkbox))
+        return (*(item.value for item in fields if item.id), *(area.text for area in self.query(TextArea)))
+
+    def on_resize(self) -> None:
+        """Use every line of a low terminal."""
+        self.set_class(self.size.height < 32, "low")
 
     def _fill(self) -> None:
         """Put what the definition says into the fields."""
@@ -162,13 +178,18 @@ class FormPage(Page):
         chooser = self.query_one("#agent", Select)
         chooser.set_options([(name, name) for name in names])
         chooser.value = used if used in names else names[0]
-        chooser.display = kind == "agent"
+        self._show_agents(kind)
         area = self.query_one("#action-text", TextArea)
         area.load_text(text)
         area.display = kind != _OTHER
         payload = (action or {}).get("payload")
         self._input("payload").value = json.dumps(payload) if payload else ""
         self.query_one("#enabled", Checkbox).value = doc.get("enabled", True) is not False
+
+    def _show_agents(self, kind: str) -> None:
+        row = self.query_one("#agent").parent
+        if row is not None:
+            row.display = kind == "agent"
 
     def _input(self, key: str) -> Input:
         return self.query_one(f"#{key}", Input)
@@ -220,10 +241,10 @@ class FormPage(Page):
     def changed(self, event: Any) -> None:
         """Check it, once no more keys come."""
         if event.control.id == "kind":
-            self.query_one("#agent").display = event.control.value == "agent"
+            self._show_agents(event.control.value)
         if not self._ready:
             return
-        self._touched = True
+        self._touched = self._touched or self._said() != self._first
         self._settle += 1
         mine = self._settle
         self.set_timer(_PATIENCE, lambda: self.check() if mine == self._settle else None)
@@ -250,13 +271,11 @@ class FormPage(Page):
 
     def _show(self) -> None:
         found, tones = self._checked, self.tui.tones
-        text = Text("What it means\n", "bold")
+        text = Text().append("What it means\n", "bold")
         if found.get("words"):
             text.append(f"{found['words']}", tones[show.ACCENT]).append(f"  {found['timezone']}\n\n", tones[CALM])
             for fire in found["next"]:
-                text.append(f"{show.local(fire['due'], found['timezone'])}  ").append(
-                    f"in {show.until(fire['due'], self.tui.now)}", tones[CALM]
-                )
+                text.append(f"{show.local(fire['due'], found['timezone'])}  ").append(show.until(fire["due"], self.tui.now), tones[CALM])
                 text.append(f"\n  {fire['note']}\n" if fire.get("note") else "\n", tones[WARN])
             if not found["next"]:
                 text.append("no fire is planned\n", tones[CALM])
@@ -297,8 +316,7 @@ class FormPage(Page):
             self._fill()
             tabs.active = "form"
             self.query_one("#name").focus()
-        self._ready = True
-        self.check()
+        self._begin()
 
     @work
     async def action_editor(self) -> None:

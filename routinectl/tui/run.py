@@ -35,7 +35,7 @@ class RunPage(Page):
         """Make the page."""
         yield Static(id="run-head")
         yield RichLog(id="log", wrap=True, auto_scroll=True)
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Begin to follow."""

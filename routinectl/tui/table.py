@@ -70,6 +70,7 @@ class RoutineTable(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="table")
         self.rows: list[Row] = []
+        self._made: dict[tuple[str, bool, bool], tuple[Style, dict[str, Style]]] = {}
         self.now = datetime.now().astimezone()
 
     @property
@@ -140,18 +141,16 @@ class RoutineTable(ScrollView, can_focus=True):
         """Return a line of what is seen."""
         number = y + int(self.scroll_offset.y)
         width = self.size.width
-        base = self.rich_style
+        here = number == self.cursor
+        base, tones = self._styles(here=here)
         if number >= len(self.rows):
             return Strip.blank(width, base)
-        here = number == self.cursor
-        if here:
-            base = self.get_component_rich_style("table--cursor" if self.has_focus else "table--blurred")
         segments = [Segment(" ", base)]
         for key, _, size in columns(width):
-            segments += [*self._cell(key, self.rows[number], size, base, here=here), Segment(" ", base)]
+            segments += [*self._cell(key, self.rows[number], size, base, tones), Segment(" ", base)]
         return Strip(segments).adjust_cell_length(width, base)
 
-    def _cell(self, key: str, row: Row, size: int, base: Style, *, here: bool) -> list[Segment]:
+    def _cell(self, key: str, row: Row, size: int, base: Style, tones: dict[str, Style]) -> list[Segment]:
         parts = self._parts(key, row)
         found, left = [], size
         for text, tone in parts:
@@ -159,13 +158,23 @@ class RoutineTable(ScrollView, can_focus=True):
             if left <= 0:
                 break
             piece = show.fit(piece, left) if len(piece) > left else piece
-            found.append(Segment(piece, base + self._style(tone, here=here) if tone else base))
+            found.append(Segment(piece, tones[tone] if tone else base))
             left -= Segment(piece).cell_length
         return [*found, Segment(" " * max(left, 0), base)]
 
-    def _style(self, tone: str, *, here: bool) -> Style:
-        style = self.get_component_rich_style(f"table--{tone}", partial=True)
-        return Style(bold=True) if here else Style(color=style.color)
+    def _styles(self, *, here: bool) -> tuple[Style, dict[str, Style]]:
+        """Return the style of a line, and that of each tone in it; put together once for a theme, for every line asks."""
+        key = (self.app.theme, here, self.has_focus)
+        if key not in self._made:
+            base = self.rich_style
+            if here:
+                base = self.get_component_rich_style("table--cursor" if self.has_focus else "table--blurred")
+            tones = {}
+            for tone in (show.GOOD, show.BAD, show.WARN, show.CALM, show.ACCENT):
+                colour = self.get_component_rich_style(f"table--{tone}", partial=True).color
+                tones[tone] = base + (Style(bold=True) if here else Style(color=colour))
+            self._made[key] = (base, tones)
+        return self._made[key]
 
     def _parts(self, key: str, row: Row) -> list[tuple[str, str]]:
         """Return the texts of a cell, each with its tone."""

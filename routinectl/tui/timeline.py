@@ -67,7 +67,7 @@ class Lanes(ScrollView, can_focus=True):
         for cell in range(self.cells):
             kind = marks.get(cell)
             tone = show.tone(kind) if kind else ACCENT
-            sign = _MARKS[tone] if kind else "│" if cell == self.middle else "·" if cell % 12 == 0 else " "
+            sign = _MARKS[tone] if kind else "│" if cell == self.middle else " "
             colour = self.get_component_rich_style(f"table--{tone if kind or cell == self.middle else CALM}", partial=True).color
             segments.append(Segment(sign, base + Style(color=colour, dim=not kind and cell != self.middle)))
         return Strip(segments).adjust_cell_length(width, base)
@@ -93,7 +93,7 @@ class TimelinePage(Page):
         yield Static(id="timeline-axis")
         yield Lanes()
         yield Static(id="timeline-legend")
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Draw it, and go on while one scrolls."""
@@ -160,11 +160,15 @@ def _iso(at: datetime) -> str:
 
 def _axis(start: datetime, step: timedelta, found: Row, tones: dict[str, str]) -> Text:
     """Return the hours (or days) along the axis, and below them how many start in one minute."""
-    days = step * found["cells"] > timedelta(days=4)
+    length = step * found["cells"]
+    days = length > timedelta(days=4)
+    every = timedelta(days=-(-length.days // 8)) if days else timedelta(hours=max(-(-int(length.total_seconds()) // 3600 // 8), 1))
+    at = start.astimezone().replace(minute=0, second=0) + timedelta(hours=1)
+    at = at.replace(hour=0) + timedelta(days=1) if days else at
     times = [" "] * found["cells"]
-    for cell in range(0, found["cells"] - 6, 12):
-        at = (start + cell * step).astimezone()
-        times[cell : cell + 6] = list(f"{at:%d %b}" if days else f"{at:%H:%M}".ljust(6))[:6]
+    while (cell := int((at - start) / step)) < found["cells"] - 6:
+        times[cell : cell + 6] = list(f"{at:%d %b}" if days else f"{at:%H:%M} ")[:6]
+        at += every
     text = Text(" " * (_NAME + 1)).append("".join(times)[: found["cells"]], tones[CALM]).append("\n")
     text.append(show.fit("starts in one minute", _NAME) + " ", tones[CALM])
     top = max(*found["load"], 1)

@@ -49,7 +49,7 @@ class WaitingPage(Doing):
             yield OptionList(id="waiting-list")
             with VerticalScroll(id="waiting-text"):
                 yield Static(id="waiting-what")
-        yield Footer()
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Draw it."""
@@ -76,16 +76,17 @@ class WaitingPage(Doing):
             found.add_option(Option(self._line(item)))
         found.highlighted = min(before, len(self._items) - 1) if self._items else None
         if not self._items:
-            text = Text("Nothing waits.\n\n", "bold").append(
-                "Drafts of agents, runs that need approval and proposed changes come here.", self.tui.tones[CALM]
+            text = (
+                Text()
+                .append("Nothing waits.\n\n", "bold")
+                .append("Drafts of agents, runs that need approval and proposed changes come here.", self.tui.tones[CALM])
             )
             self.query_one("#waiting-what", Static).update(text)
 
     def _line(self, item: Row) -> Text:
-        tones = self.tui.tones
         name = item.get("id") or item["routine"]
-        text = Text(str(self.tui.rows.get(name, {}).get("name", name)), "bold")
-        return text.append(f"\n{show.words(item['what'])}", tones[WARN]).append(f", {show.ago(item['at'], self.tui.now)}", tones[CALM])
+        text = Text().append(str(self.tui.rows.get(name, {}).get("name", name)), "bold")
+        return text.append(f"\n{show.words(item['what'])}, {show.ago(item['at'], self.tui.now)}")
 
     @work(exclusive=True, group="what")
     async def on_option_list_option_highlighted(self) -> None:
@@ -96,8 +97,10 @@ class WaitingPage(Doing):
         try:
             if "proposal" in item:
                 whole = await self.ask("GET", f"/proposals/{item['proposal']}")
-                text = Text(f"{show.words(item['what'])} for {item['routine']}\n", "bold").append(
-                    f"proposed by {item['by']}\n", tones[CALM]
+                text = (
+                    Text()
+                    .append(f"{show.words(item['what'])} for {item['routine']}\n", "bold")
+                    .append(f"proposed by {item['by']}\n", tones[CALM])
                 )
                 if item.get("reason"):
                     text.append(f"{show.clean(item['reason'])}\n")
@@ -108,7 +111,7 @@ class WaitingPage(Doing):
             else:
                 found = await self.ask("GET", f"/routines/{item['id']}/definition")
                 what = "a draft: it fires once a person activates it" if item["what"] == "draft" else f"approval {show.words(item['what'])}"
-                text = Text(f"{what}\n", "bold")
+                text = Text().append(f"{what}\n", "bold")
                 text.append(f"{found['words']}  {found['timezone']}\na run may: {found['may']}\n", tones[CALM])
                 text.append("its runs may have effects outside this machine\n\n" if found.get("external") else "\n", tones[WARN])
                 text.append_text(show.definition(found["text"], found["problems"], tones))
