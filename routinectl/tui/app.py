@@ -123,6 +123,7 @@ class MainPage(Doing):
         text = self.query_one("#search", Input).value.casefold()
         rows = [row for row in self.tui.rows.values() if self._fits(row, text)]
         table, empty = self.query_one(RoutineTable), self.query_one("#empty", Static)
+        table.now = self.tui.now
         table.put(order(rows, self._order))
         table.display, empty.display = bool(rows), not rows
         if not rows:
@@ -139,7 +140,8 @@ class MainPage(Doing):
         tui, tones = self.tui, self.tui.tones
         shown, total = len(self.query_one(RoutineTable).rows), len(tui.rows)
         text = Text().append("routinectl ", "bold").append(tui.title_of_workspace, tones[show.ACCENT])
-        text.append(f"   {total} routines" if shown == total else f"   {shown} of {total} routines")
+        noun = "routine" if total == 1 else "routines"
+        text.append(f"   {total} {noun}" if shown == total else f"   {shown} of {total} {noun}")
         text.append(f"   {show.words(self._filter)}   by {self._order}", tones[show.CALM])
         waiting = sum(row["status"] in ("draft", "pending_approval") for row in tui.rows.values()) + sum(
             row["proposals"] for row in tui.rows.values()
@@ -150,13 +152,12 @@ class MainPage(Doing):
         bar = self.query_one("#bar", Static)
         said = ""
         if tui.away:
-            said = f" Stale since {tui.away.astimezone():%H:%M:%S}: {tui.trouble}"
+            said = f"Stale since {tui.away.astimezone():%H:%M:%S}: {tui.trouble}"
         elif tui.loaded and not tui.serve_alive:
-            said = " No serve is running: nothing fires by itself (routinectl serve). What you run here is minded here."
-            said = said if tui.source.local else " No serve is running: nothing fires."
+            said = "No serve runs: nothing fires by itself." + (" What you start here is minded here." if tui.source.local else "")
         bar.update(Text(said))
         bar.display = bool(said)
-        bar.set_class(bool(said), "away")
+        bar.set_class(tui.away is not None, "away")
 
     def tick(self) -> None:
         """Count down."""
@@ -365,6 +366,8 @@ class Tui(App[None]):
             changed = changed or self.away is not None
             self.away = None
         for screen in self.screen_stack:
+            if not screen.is_mounted:
+                continue
             if isinstance(screen, MainPage):
                 screen.draw_top()
             if changed and isinstance(screen, Page):

@@ -83,7 +83,7 @@ class FormPage(Page):
         self._agents: list[str] = []
         self._checked: Row = {}
         self._first: tuple[object, ...] = ()
-        self._ready = self._touched = False
+        self.ready = self._touched = False
         self._settle = 0
 
     @property
@@ -145,7 +145,7 @@ class FormPage(Page):
     def _begin(self) -> None:
         """Listen to what is typed from here on."""
         self._first = self._said()
-        self._ready = True
+        self.ready = True
         self.check()
 
     def _said(self) -> tuple[object, ...]:
@@ -242,7 +242,7 @@ class FormPage(Page):
         """Check it, once no more keys come."""
         if event.control.id == "kind":
             self._show_agents(event.control.value)
-        if not self._ready:
+        if not self.ready:
             return
         self._touched = self._touched or self._said() != self._first
         self._settle += 1
@@ -303,7 +303,7 @@ class FormPage(Page):
             if self._touched or not self._text:
                 await self._check()
                 self._text = self._checked.get("text") or self._text
-            self._ready = False
+            self.ready = False
             self.query_one("#text", TextArea).load_text(self._text)
             tabs.active = "yaml"
             self.query_one("#text").focus()
@@ -312,7 +312,7 @@ class FormPage(Page):
             if not isinstance(self._checked.get("doc"), dict):
                 self.notify("The form cannot show a text that is no YAML mapping.", severity="warning")
                 return
-            self._text, self._doc, self._ready = self.query_one("#text", TextArea).text, self._checked["doc"], False
+            self._text, self._doc, self.ready = self.query_one("#text", TextArea).text, self._checked["doc"], False
             self._fill()
             tabs.active = "form"
             self.query_one("#name").focus()

@@ -103,7 +103,7 @@ class RunPage(Page):
             text.append(f"   exit code {state['exit_code']}", tones[show.CALM])
         if state["state"] == "waiting":
             text.append(f"   waits: {show.words(state['reason'])}", tones[show.WARN])
-        if state.get("message"):
+        if state.get("message") and word not in ("succeeded", "quiet"):  # of a good run it is the last line of its output
             text.append(f"\n{show.clean(state['message'])}")
         self.query_one("#run-head", Static).update(text)
 

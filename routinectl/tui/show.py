@@ -103,10 +103,15 @@ def badges(row: Row) -> list[tuple[str, str]]:
 
 def fit(text: str, width: int) -> str:
     """Return a text in exactly so many cells, cut with an ellipsis; control characters cannot reach the terminal."""
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    plain = line(text)
     if cell_len(plain) > width:
         return set_cell_size(plain, width - 1) + "…" if width > 0 else ""
     return set_cell_size(plain, width)
+
+
+def line(text: str) -> str:
+    """Return a text as one line without control characters."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def clean(text: str) -> str:

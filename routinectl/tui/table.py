@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -148,18 +149,18 @@ class RoutineTable(ScrollView, can_focus=True):
         segments = [Segment(" ", base)]
         for key, _, size in columns(width):
             segments += [*self._cell(key, self.rows[number], size, base, tones), Segment(" ", base)]
-        return Strip(segments).adjust_cell_length(width, base)
+        return Strip(segments).simplify().adjust_cell_length(width, base)
 
     def _cell(self, key: str, row: Row, size: int, base: Style, tones: dict[str, Style]) -> list[Segment]:
-        parts = self._parts(key, row)
         found, left = [], size
-        for text, tone in parts:
-            piece = show.fit(text, min(left, len(text))) if key == "runs" else text
+        for text, tone in self._parts(key, row):
+            piece = show.line(text)
+            if cell_len(piece) > left:
+                piece = show.fit(piece, left)
+            found.append(Segment(piece, tones[tone] if tone else base))
+            left -= cell_len(piece)
             if left <= 0:
                 break
-            piece = show.fit(piece, left) if len(piece) > left else piece
-            found.append(Segment(piece, tones[tone] if tone else base))
-            left -= Segment(piece).cell_length
         return [*found, Segment(" " * max(left, 0), base)]
 
     def _styles(self, *, here: bool) -> tuple[Style, dict[str, Style]]:

@@ -70,7 +70,7 @@ class Lanes(ScrollView, can_focus=True):
             sign = _MARKS[tone] if kind else "│" if cell == self.middle else " "
             colour = self.get_component_rich_style(f"table--{tone if kind or cell == self.middle else CALM}", partial=True).color
             segments.append(Segment(sign, base + Style(color=colour, dim=not kind and cell != self.middle)))
-        return Strip(segments).adjust_cell_length(width, base)
+        return Strip(segments).simplify().adjust_cell_length(width, base)
 
 
 class TimelinePage(Page):

@@ -34,7 +34,7 @@ def command(
     """
     if importlib.util.find_spec("textual") is None:
         raise DefinitionError("this needs the package textual, which is not installed", "pip install 'routinectl[tui]'")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("this needs a terminal", "routinectl list --json")
     from routinectl.tui.app import THEMES, Tui
     from routinectl.tui.source import Local, Remote, Source
