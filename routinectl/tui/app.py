@@ -290,6 +290,8 @@ class Tui(App[None]):
         self.trouble = ""
         self._position = ""
         self._skew = timedelta()
+        self._wishes = 0  # polls that are wanted
+        self._polling = False
         self._texts: dict[str, tuple[Row, str]] = {}
         self._fixed = now
         self.first_theme = THEMES[0].name
@@ -345,14 +347,23 @@ class Tui(App[None]):
     def tick(self) -> None:
         """Count down."""
         for screen in self.screen_stack:
-            if isinstance(screen, MainPage) and screen.is_current:
+            if isinstance(screen, MainPage) and screen.is_current and screen.alive:
                 screen.tick()
 
     # -- keeping up
 
-    @work(exclusive=True, group="poll")
+    @work(group="poll")
     async def poll(self) -> None:
-        """Ask what has changed, and tell the screens."""
+        """Ask what has changed, and tell the screens. One at a time: who is interrupted would have heard, and told nobody."""
+        self._wishes += 1
+        while not self._polling and self._wishes:
+            self._polling, self._wishes = True, 0
+            try:
+                await self._hear()
+            finally:
+                self._polling = False
+
+    async def _hear(self) -> None:
         try:
             changed = await asyncio.to_thread(self._ask)
         except Fault as fault:
@@ -366,12 +377,11 @@ class Tui(App[None]):
             changed = changed or self.away is not None
             self.away = None
         for screen in self.screen_stack:
-            if not screen.is_mounted:
-                continue
-            if isinstance(screen, MainPage):
-                screen.draw_top()
-            if changed and isinstance(screen, Page):
-                screen.told()
+            if isinstance(screen, Page) and screen.alive:
+                if isinstance(screen, MainPage):
+                    screen.draw_top()
+                if changed:
+                    screen.told()
 
     def _ask(self) -> bool:
         """Bring the rows up to date; say whether anything changed."""

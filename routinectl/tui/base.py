@@ -27,10 +27,19 @@ class Page(Screen[None]):
         assert isinstance(self.app, Tui)
         return self.app
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is there with all that is on it: not before it was made, and not after it was left."""
+        return self.is_mounted and self.is_attached and bool(self.children)
+
     async def ask(self, method: str, path: str, body: Data | None = None, query: Mapping[str, str] | None = None,
                   headers: Mapping[str, str] | None = None) -> Any:  # fmt: skip
-        """Return the data of an answer. Raises Fault."""
-        return await asyncio.to_thread(self.tui.source.request, method, path, body, query, headers)
+        """Return the data of an answer. Raises Fault. What asks for a page that is gone meanwhile ends here."""
+        try:
+            return await asyncio.to_thread(self.tui.source.request, method, path, body, query, headers)
+        finally:
+            if not self.alive:
+                raise asyncio.CancelledError
 
     async def attempt(self, doing: Callable[[], Any], done: str = "") -> bool:
         """Do something that asks the source; say what became of it, and return whether it was done."""

@@ -79,6 +79,9 @@ class RunPage(Page):
             if fault.status == 404:
                 return b""  # it has not started yet, or its output was removed
             raise
+        finally:
+            if not self.alive:
+                raise asyncio.CancelledError
 
     def _write(self, text: str) -> str:
         """Write whole lines; return what comes after them."""
