@@ -249,11 +249,13 @@ def _keep_owner(session: Session, call: Call, doc: Any, name: str) -> None:
 def check(session: Session, call: Call) -> Answer:
     """Say what a definition means and when it fires, or all its faults; nothing is written."""
     name = _text(call.body, "id") or "new-routine"
-    doc = call.body.get("definition")
-    if doc is not None and not isinstance(doc, dict):
-        raise UsageError("definition is an object", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
+    doc, patch = call.body.get("definition"), call.body.get("patch")
+    if not isinstance(doc, (dict, type(None))) or not isinstance(patch, (dict, type(None))):
+        raise UsageError("definition and patch are objects", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
     if write.id_from(name) != name:
         raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "id: my-backup")
+    if patch is not None:
+        return Answer(authoring.check_patch(session, Call(call.caller, {"id": name}).id_in(session), patch))
     if doc is not None:
         return Answer(authoring.check_doc(session, name, doc))
     return Answer(authoring.check_text(session, name, _text(call.body, "text")))
@@ -528,7 +530,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(400, 404, 409, 412, 422), creates=True),
     Endpoint("POST", "/check", check, "viewer", "Check a definition before it is written.", body={
         "type": "object", "properties": {"id": {"type": "string"}, "text": {"type": "string", "description": "YAML."},
-                                         "definition": {"type": "object"}}}, errors=(400, 422)),
+                                         "definition": {"type": "object"},
+                                         "patch": {"type": "object", "description": "A JSON merge patch of the routine `id`."}}},
+             errors=(400, 404, 422)),
     Endpoint("GET", "/routines/{id}/why", why, "viewer", "Say why it ran or did not.",
              query={"at": "The instant of a slot.", "run": "A run."}, errors=(400, 404, 409, 422)),
     Endpoint("PATCH", "/routines/{id}/toggle", toggle, "user", "Enable or disable a routine.",

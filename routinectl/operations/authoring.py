@@ -35,6 +35,15 @@ def check_doc(session: Session, name: str, doc: Mapping[str, Any]) -> Row:
     return {"text": text, **check_text(session, name, text)}
 
 
+def check_patch(session: Session, name: str, patch: Mapping[str, Any]) -> Row:
+    """Return what a definition's file would be after a JSON merge patch, with everything `check_text` says of it."""
+    try:
+        text = write.merged(session, name, patch)
+    except DefinitionError as error:
+        return _faulty(error.problems) | {"doc": None, "text": ""}
+    return {"text": text, **check_text(session, name, text)}
+
+
 def check_text(session: Session, name: str, text: str) -> Row:
     """Return whether a definition is good, what it means and when it fires, or all its faults with their places."""
     raw = text.encode("utf-8", "surrogatepass")

@@ -173,11 +173,20 @@ def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ..
 
 def merge(session: Session, routine_id: str, patch: Mapping[str, Any]) -> None:
     """Change a definition by a JSON merge patch (RFC 7396); the rest of its file stays as it is. Raises as `edit` does."""
-    raw = definitions.read_bytes(session.layout, routine_id)
-    found = document.read(raw, definitions.relative(session.layout, session.layout.definition(routine_id)))
-    changes = _changes(found if isinstance(found, dict) else {}, patch, ())
+    changes = _merge(session, routine_id, definitions.read_bytes(session.layout, routine_id), patch)
     if changes:
         edit(session, routine_id, changes)
+
+
+def merged(session: Session, routine_id: str, patch: Mapping[str, Any]) -> str:
+    """Return what a file would say after `merge`. Raises DefinitionError where it cannot be read, or changed so."""
+    raw = definitions.read_bytes(session.layout, routine_id)
+    return editing.change(raw, _merge(session, routine_id, raw, patch)).decode(errors="replace")
+
+
+def _merge(session: Session, routine_id: str, raw: bytes, patch: Mapping[str, Any]) -> dict[tuple[str | int, ...], Any]:
+    found = document.read(raw, definitions.relative(session.layout, session.layout.definition(routine_id)))
+    return _changes(found if isinstance(found, dict) else {}, patch, ())
 
 
 def _changes(current: Mapping[str, Any], wanted: Mapping[str, Any], above: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:

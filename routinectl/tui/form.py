@@ -256,7 +256,7 @@ class FormPage(Page):
 
     async def _check(self) -> None:
         try:
-            body = {"text": self.query_one("#text", TextArea).text} if self.yaml else {"definition": self.wanted()}
+            body = {"text": self.query_one("#text", TextArea).text} if self.yaml else self._asked()
         except ValueError as error:
             self._checked = {
                 "good": False,
@@ -268,6 +268,10 @@ class FormPage(Page):
             except Fault as fault:
                 self._checked = {"good": False, "problems": [{"message": str(fault), "hint": fault.hint}]}
         self._show()
+
+    def _asked(self) -> Row:
+        """Return what is to be checked of the form: a change of the file, so that its comments stay, or a new definition."""
+        return {"patch": merge_patch(self._before, self.wanted())} if self._before else {"definition": self.wanted()}
 
     def _show(self) -> None:
         found, tones = self._checked, self.tui.tones
@@ -300,9 +304,8 @@ class FormPage(Page):
         """Turn to the YAML, or back to the form."""
         tabs = self.query_one(TabbedContent)
         if not self.yaml:
-            if self._touched or not self._text:
-                await self._check()
-                self._text = self._checked.get("text") or self._text
+            await self._check()
+            self._text = self._checked.get("text") or self._text
             self.ready = False
             self.query_one("#text", TextArea).load_text(self._text)
             tabs.active = "yaml"

@@ -79,10 +79,10 @@ function frame() {
     theme.textContent = themeText();
   } }, themeText());
   app.replaceChildren(
-    h("div", { className: "side" },
+    h("header", { className: "side" },
       h("div", { className: "brand" }, h("img", { src: "/page/icon.svg", alt: "" }), h("span", {}, "routinectl", h("small", {}, me.workspace))),
       h("nav", { aria: { label: "Main" } }, h("ul", {}, PLACES.map(([href, text]) => h("li", {}, h("a", { href }, text, text === "Approvals" ? waiting : null))))),
-      h("footer", {}, live, h("span", {}, me.sees_all ? me.role : `${me.role}: ${me.owner}`), h("div", { className: "inline" }, theme, h("button", { type: "button", className: "plain", onclick: leave }, "Sign out")))),
+      h("div", { className: "foot" }, live, h("span", {}, me.sees_all ? me.role : `${me.role}: ${me.owner}`), h("div", { className: "inline" }, theme, h("button", { type: "button", className: "plain", onclick: leave }, "Sign out")))),
     h("main", { id: "content", tabIndex: -1 }));
   state();
 }

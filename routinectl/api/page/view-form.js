@@ -96,7 +96,8 @@ export async function form(id) {
     const mine = ++number;
     let asked;
     try {
-      asked = state.yaml ? { text: state.text } : { definition: wanted() };
+      // A change is made in the text of the file, so that its comments stay; a new definition has no file yet.
+      asked = state.yaml ? { text: state.text } : before?.doc ? { patch: patch(before.doc, wanted()) } : { definition: wanted() };
     } catch (error) {
       show({ good: false, problems: [{ path: "action.payload", message: `the payload is no JSON: ${error.message}`, hint: '{"day": "monday"}' }], next: [] });
       return;
@@ -133,7 +134,7 @@ export async function form(id) {
   function fields() {
     return [input("name", "Name", { required: true, maxLength: 100 }, id ? "" : "Its folder is named after it."),
       input("description", "Description", { maxLength: 1000 }),
-      h("div", { className: "field", role: "group", aria: { labelledby: "f-when" } }, h("label", { id: "f-when", htmlFor: "f-kind" }, "When"), schedule()),
+      h("div", { className: "field" }, h("label", { htmlFor: "f-kind" }, "When"), schedule()),
       input("timezone", "Time zone", { placeholder: me.timezone, list: "zones" }, `Empty: that of the workspace, ${me.timezone}.`),
       h("datalist", { id: "zones" }, (Intl.supportedValuesOf?.("timeZone") ?? []).map((name) => h("option", { value: name }))),
       ...action(), input("timeout", "Timeout", { placeholder: "10m", required: true }, "A run that takes longer is stopped."),
@@ -200,9 +201,7 @@ export async function form(id) {
     if (yaml === state.yaml) return;
     clearTimeout(timer);
     if (yaml) {
-      // An unchanged definition keeps the very text of its file, comments and all.
-      if (state.touched || !state.text) await check();
-      if (!state.text) state.text = before?.text || "";
+      await check();
     } else {
       const found = await call("POST", "/check", { id: id || "new-routine", text: state.text }).catch(() => null);
       if (!found?.doc) { toast("The form cannot show a text that is no YAML mapping.", true); return; }
@@ -243,12 +242,8 @@ export async function form(id) {
   async function keepForm() {
     const found = wanted();
     if (!id) return call("POST", "/routines", found);
-    if (await isTextNewer()) return call("PUT", path(id, "/definition"), { text: state.text }, match());
     return call("PATCH", path(id), patch(before.doc || {}, found), match());
   }
-
-  /** Whether the text was changed in the editor before one went on in the form: then there is no file to merge into. */
-  const isTextNewer = async () => JSON.stringify(state.doc) !== JSON.stringify(before.doc || {}) && (await check(), Boolean(state.text));
 
   const view = h("form", { onsubmit: keep, noValidate: true },
     h("div", { className: "head" }, h("div", {}, id && h("p", { className: "small" }, h("a", { href: `#/routines/${id}` }, store.rows.get(id)?.name || id)), h("h1", { tabIndex: -1 }, id ? "Edit" : "New routine")),

@@ -2,7 +2,7 @@
 
 import { badges, faults, fires, h, pill, spark, span, ticking, tone, when, words, yaml } from "./dom.js";
 import { approve, attempt, cancel, deny, mayDraft, mayWrite, me, pause, remove, resume, runNow, toggle } from "./actions.js";
-import { Fault, get, routine as path, store, stream } from "./server.js";
+import { get, routine as path, store, stream } from "./server.js";
 
 const LIMIT = 50;
 
@@ -118,6 +118,7 @@ export async function run(id, name) {
 
   async function listen() {
     const atEnd = () => output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+    output.replaceChildren();
     try {
       await stream(path(id, `/runs/${encodeURIComponent(name)}/log?follow=1`), (text) => {
         const stick = atEnd();
@@ -127,9 +128,10 @@ export async function run(id, name) {
       if (!output.textContent) output.append(h("span", { className: "soft" }, "It printed nothing."));
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (error instanceof Fault && error.status === 404) output.replaceChildren(h("span", { className: "soft" }, "There is no output of this run (any more)."));
-      else follow = null; // cut off: the next event begins again
-      if (!follow) output.replaceChildren();
+      const ended = error.status === 404 && (await get(path(id, `/runs/${encodeURIComponent(name)}`)).catch(() => ({}))).state === "ended";
+      if (ended) output.replaceChildren(h("span", { className: "soft" }, "There is no output of this run (any more)."));
+      // It has not written anything yet, or the server is away for a moment.
+      else setTimeout(() => { if (!stop.signal.aborted) follow = listen(); }, 300);
     }
   }
 
