@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format docs proofs proofs-short soak bench compare clean python
+.PHONY: help install run test check format docs pictures proofs proofs-short soak bench compare clean python
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -53,6 +53,10 @@ format: $(VENV)/.made-dev
 
 docs: $(VENV)/.made-dev
 	$(BIN)/python docs/generate.py
+
+# The web page needs Debian's chromium; `make pictures PART=terminal` does without.
+pictures: $(VENV)/.made-dev
+	$(BIN)/python docs/pictures.py $(PART)
 
 proofs: $(VENV)/.made-dev
 	$(BIN)/python -m pytest -m slow -v $(TESTS)

@@ -809,3 +809,158 @@ def test_slow_senders_stop_nobody(site):
     for item in slow:
         item.close()
     assert Path(site.workspace.root).exists()
+
+
+# -- for screens
+
+
+def test_rows_say_all_that_a_list_shows(site):
+    name = site.new(name="Told at a glance", description="why", tags=["glance"], permissions={"network": True})
+    row = next(row for row in site.client().get("/routines", params={"text": "at a glance"}).json()["items"])
+
+    assert (row["id"], row["describe"], row["timezone"], row["action"], row["recent"]) == (name, "every day at 09:00", "UTC", "command", "")
+    assert (row["badges"], row["tags"], row["owner"], row["enabled"]) == (["external"], ["glance"], "alice", True)
+    site.client().post(f"/routines/{name}/run_now")
+    until(lambda: site.client().get("/routines", params={"tag": "glance"}).json()["items"][0]["recent"] == "s")
+
+
+def test_what_has_changed_since_a_position(site):
+    name = site.new(name="Changing")
+    client = site.client()
+    before = client.get("/routines", params={"limit": "1"}).json()["position"]
+    assert client.get("/routines", params={"since": before}).json() == {"items": [], "gone": [], "whole": False, "position": before}
+
+    client.post(f"/routines/{name}/pause")
+    found = client.get("/routines", params={"since": before}).json()
+    assert [(row["id"], row["status"]) for row in found["items"]] == [(name, "paused")]
+    assert site.client("user", "bob").get("/routines", params={"since": before}).json()["items"] == []
+
+    client.delete(f"/routines/{name}")
+    gone = client.get("/routines", params={"since": found["position"]}).json()
+    assert (gone["items"], gone["gone"]) == ([], [name])
+    assert site.client("user", "bob").get("/routines", params={"since": found["position"]}).json()["gone"] == []
+    for other in ("another.1", "x", "1.-1", before.partition(".")[0] + ".x"):
+        assert client.get("/routines", params={"since": other}).json()["whole"] is True
+
+
+def test_a_definition_is_read_and_written_as_it_was_typed(site):
+    client, text = site.client(), "# a note\nname: Typed\ntriggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: echo x}\n"
+    made = client.put("/routines/typed/definition", json={"text": text}, headers={"If-None-Match": "*"})
+    assert (made.status_code, made.json()["describe"]) == (201, "every day at 09:00")
+    problem(client.put("/routines/typed/definition", json={"text": text}, headers={"If-None-Match": "*"}), 409)
+
+    found = client.get("/routines/typed/definition")
+    assert (found.json()["text"], found.json()["good"], found.json()["words"]) == (text, True, "every day at 09:00")
+    changed = client.put("/routines/typed/definition", json={"text": text.replace("1m", "2m")}, headers={"If-Match": found.headers["etag"]})
+    assert changed.status_code == 200
+    problem(client.put("/routines/typed/definition", json={"text": text}, headers={"If-Match": found.headers["etag"]}), 412)
+
+    faults = problem(client.put("/routines/typed/definition", json={"text": text.replace("1m", "soon")}), 422)["errors"]
+    assert (faults[0]["path"], faults[0]["line"], faults[0]["column"]) == ("timeout", 4, 1)
+    assert "2m" in (site.workspace.root / "routines/typed/ROUTINE.yaml").read_text()
+    problem(client.put("/routines/No Id/definition", json={"text": text}), 400)
+    problem(client.put("/routines/typed/definition", json={"text": "name: ["}), 422)
+
+
+OWNERS = [
+    ("his own", "bob", "owner: bob\n", 201), ("nobody's is the workspace's", "bob", "", 403), ("another's", "bob", "owner: alice\n", 403),
+    ("the owner of the workspace need not say so", "alice", "", 201),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("who", "owner", "status"), [row[1:] for row in OWNERS], ids=[row[0] for row in OWNERS])
+def test_whose_definition_one_may_type(site, who, owner, status):
+    site.count += 1
+    text = f"name: Owned {site.count}\n{owner}timeout: 1m\naction: {{command: echo x}}\n"
+    name = f"owned-{site.count}"
+    assert site.client("user", who).put(f"/routines/{name}/definition", json={"text": text}).status_code == status
+    if status == 201:
+        given = text.replace(owner, "") + "owner: carol\n"
+        assert site.client("user", who).put(f"/routines/{name}/definition", json={"text": given}).status_code == 403
+        assert site.client("user", "eve").put(f"/routines/{name}/definition", json={"text": text}).status_code in (403, 404)
+        assert site.client().put(f"/routines/{name}/definition", json={"text": given}).status_code == 200
+
+
+def test_what_an_agent_types_is_a_draft(site):
+    text = "name: By an agent\nowner: alice\ntimeout: 1m\naction: {command: echo x}\n"
+    assert site.client("agent").put("/routines/by-an-agent/definition", json={"text": text}).json()["status"] == "draft"
+
+
+def test_checking_writes_nothing(site):
+    client = site.client("viewer")
+    good = client.post("/check", json={"definition": {"name": "Checked", **GOOD, "triggers": [{"schedule": "weekdays at 9"}]}}).json()
+    assert (good["good"], good["words"], len(good["next"])) == (True, "at 09:00, Monday to Friday", 5)
+    assert "0 9 * * 1-5" in good["text"]
+
+    half = client.post("/check", json={"definition": {"triggers": [{"daily": "09:00"}]}}).json()
+    assert (half["good"], half["words"], len(half["next"])) == (False, "every day at 09:00", 5)
+    assert {"name", "timeout", "action"} & {item["path"].partition(".")[0] or item["message"].split("'")[1] for item in half["problems"]}
+
+    broken = client.post("/check", json={"text": "name: x\ntimeout: [\n"}).json()
+    assert (broken["good"], broken["doc"], broken["problems"][0]["line"]) == (False, None, 3)
+    phrase = client.post("/check", json={"definition": {"name": "X", **GOOD, "triggers": [{"schedule": "when it rains"}]}}).json()
+    assert (phrase["good"], phrase["problems"][0]["path"]) == (False, "triggers")
+
+    name = site.new(name="Patched")
+    path = site.workspace.root / f"routines/{name}/ROUTINE.yaml"
+    path.write_text(path.read_text() + "# kept\n")
+    patched = client.post("/check", json={"id": name, "patch": {"timeout": "2m"}}).json()
+    assert patched["good"]
+    assert "2m" in patched["text"]
+    assert "# kept" in patched["text"]
+    assert "2m" not in path.read_text()
+    problem(site.client("viewer", "bob").post("/check", json={"id": name, "patch": {}}), 404)
+    for body in ({"definition": []}, {"patch": 1}, {"id": "No Id", "text": ""}, {"text": 5}):
+        problem(client.post("/check", json=body), 400)
+    assert not (site.workspace.root / "routines/new-routine").exists()
+
+
+def test_a_timeline_counts_what_starts_together(site):
+    names = [site.new(name=f"Together {number}", triggers=[{"daily": "12:00"}]) for number in range(3)]
+    site.client().post(f"/routines/{names[0]}/pause")
+    found = (
+        site.client()
+        .get("/timeline", params={"from": "2030-01-01T00:00:00Z", "to": "2030-01-02T00:00:00Z", "cells": "24", "ids": ",".join(names)})
+        .json()
+    )
+
+    assert {row["id"]: row["marks"] for row in found["rows"]} == {
+        names[0]: [],
+        names[1]: [[12, "planned", 1]],
+        names[2]: [[12, "planned", 1]],
+    }
+    assert (found["load"][12], sum(found["load"])) == (2, 2)
+    second = site.new(name="Each second", triggers=[{"every": "1s"}])
+    dense = (
+        site.client()
+        .get("/timeline", params={"from": "2030-01-01T00:00:00Z", "to": "2030-01-08T00:00:00Z", "cells": "100", "ids": second})
+        .json()
+    )
+    assert [mark[0] for mark in dense["rows"][0]["marks"]] == list(range(100))
+    for query in ({"from": "2030-01-02T00:00:00Z", "to": "2030-01-01T00:00:00Z"}, {"cells": "0"}, {"cells": "401"}, {"from": "soon"},
+                  {"from": "2030-01-01T00:00:00Z", "to": "2032-01-01T00:00:00Z"}):  # fmt: skip
+        problem(site.client().get("/timeline", params=query), 400)
+
+
+def test_the_state_of_the_workspace_names_only_what_one_sees(site):
+    name = site.new(name="Not for Bob", owner="alice")
+    site.workspace.define("broken-one", "name: Broken\nowner: alice\ntimeout: soon\n")
+    until(lambda: "broken-one" in site.client().get("/status").text)
+    assert name in site.client().get("/status").text
+    told = site.client("user", "bob").get("/status").text
+    assert name not in told
+    assert "broken-one" not in told
+    (site.workspace.root / "routines/broken-one/ROUTINE.yaml").unlink()
+
+
+def test_who_one_is_and_why_and_agents_and_budgets(site):
+    me = site.client("viewer", "bob").get("/me").json()
+    assert (me["role"], me["owner"], me["sees_all"], me["serve_alive"], me["timezone"]) == ("viewer", "bob", False, True, "UTC")
+    name = site.new(name="Asked why", budget={"per_day": {"runs": 3}})
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    until(lambda: site.client().get(f"/routines/{name}/why", params={"run": run}).json()["verdict"] == "ran")
+    assert site.client().get(f"/routines/{name}/why", params={"at": "2030-01-01T09:00:00Z"}).json()["verdict"] == "future"
+    problem(site.client().get(f"/routines/{name}/why", params={"at": "soon"}), 400)
+    assert [(row["what"], row["cap"]) for row in site.client().get("/budgets").json()["items"] if row["id"] == name] == [("runs", 3)]
+    assert name not in site.client("user", "bob").get("/budgets").text
+    assert site.client().get("/agents").json() == {"items": []}

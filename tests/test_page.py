@@ -374,6 +374,7 @@ def test_names_that_would_be_markup_are_text(site, visit):
 @needs_a_browser
 def test_search_filter_and_the_empty_answer(site, visit):
     define(site, "needle", HELLO % "A needle")
+    define(site, "beside", HELLO % "Beside it")
     window = visit()
     window.get_by_label("Search routines").fill("needle")
     window.get_by_role("status").get_by_text("1 of").wait_for()
@@ -395,6 +396,7 @@ def test_an_address_of_nothing_says_so(visit, address):
 @needs_a_browser
 def test_the_keyboard_reaches_everything(site, visit):
     define(site, "keys", HELLO % "Keys")
+    define(site, "beside", HELLO % "Beside it")
     window = visit()
     window.reload()
     window.get_by_role("heading", name="Routines", exact=True).wait_for()

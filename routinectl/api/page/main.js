@@ -3,15 +3,20 @@
 import { h, hidden, setClock, tick, toast } from "./dom.js";
 import { me } from "./actions.js";
 import { get, hasToken, setToken, store } from "./server.js";
-import { form } from "./view-form.js";
-import { agents, approvals, budgets, health } from "./view-others.js";
-import { routine, run } from "./view-routine.js";
 import { routines } from "./view-routines.js";
-import { timeline } from "./view-timeline.js";
 
+// The first view comes at once; the others are fetched when somebody goes there.
+const form = () => import("./view-form.js");
+const one = () => import("./view-routine.js");
+const others = () => import("./view-others.js");
 const ROUTES = [
-  [/^#\/new$/, () => form(null)], [/^#\/routines\/([^/]+)$/, routine], [/^#\/routines\/([^/]+)\/edit$/, form], [/^#\/routines\/([^/]+)\/runs\/([^/]+)$/, run],
-  [/^#\/agents$/, agents], [/^#\/approvals$/, approvals], [/^#\/timeline$/, timeline], [/^#\/budgets$/, budgets], [/^#\/health$/, health], [/^$|^#\/?$/, routines],
+  [/^$|^#\/?$/, async () => routines()],
+  [/^#\/new$/, async () => (await form()).form(null)],
+  [/^#\/routines\/([^/]+)$/, async (id) => (await one()).routine(id)],
+  [/^#\/routines\/([^/]+)\/edit$/, async (id) => (await form()).form(id)],
+  [/^#\/routines\/([^/]+)\/runs\/([^/]+)$/, async (id, name) => (await one()).run(id, name)],
+  [/^#\/timeline$/, async () => (await import("./view-timeline.js")).timeline()],
+  ...["agents", "approvals", "budgets", "health"].map((name) => [new RegExp(`^#/${name}$`), async () => (await others())[name]()]),
 ];
 const PLACES = [["#/", "Routines"], ["#/timeline", "Timeline"], ["#/approvals", "Approvals"], ["#/agents", "Agents"], ["#/budgets", "Budgets"], ["#/health", "Health"]];
 const THEMES = ["system", "light", "dark"];
@@ -47,9 +52,9 @@ function login(fault = "") {
 
 async function begin() {
   try {
-    Object.assign(me, await get("/me"));
+    const [found] = await Promise.all([get("/me"), store.load()]);
+    Object.assign(me, found);
     setClock(me.now);
-    await store.load();
   } catch (error) {
     if (error.status === 401) { setToken(""); login("This token is not known, revoked, or over."); } else login(error.message);
     return;
@@ -115,7 +120,7 @@ function close() {
 async function show() {
   const mine = ++showing;
   const hash = location.hash;
-  const [pattern, make] = ROUTES.find(([regexp]) => regexp.test(hash)) || [/.*/, () => missing()];
+  const [pattern, make] = ROUTES.find(([regexp]) => regexp.test(hash)) || [/.*/, async () => missing()];
   close();
   for (const link of document.querySelectorAll(".side nav a")) {
     const here = link.getAttribute("href") === "#/" ? /^$|^#\/?$|^#\/(routines|new)/.test(hash) : hash.startsWith(link.getAttribute("href"));

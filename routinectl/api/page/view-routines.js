@@ -4,7 +4,7 @@ import { ago, badges, h, pill, spark, ticking, tone, when, words } from "./dom.j
 import { mayDraft, mayWrite, remove, runNow, toggle } from "./actions.js";
 import { store } from "./server.js";
 
-const STEP = 48;
+const STEP = 24;
 const wanted = { text: "", status: "", tag: "", order: "next", table: localStorage.getItem("routinectl.table") === "1" };
 
 const NEEDS = (row) => ["invalid", "draft", "pending_approval"].includes(row.status) || row.proposals || row.badges.includes("OVERDUE")
