@@ -420,7 +420,15 @@ def confinement(bench: Bench, count: int = 200) -> None:
         print(bench.lines[-1], flush=True)
 
 
-PARTS = (lateness, disk, policies, confinement, commands, idle, long_history, throughput, others)
+def screens(bench: Bench) -> None:
+    """What the terminal app and the web page take."""
+    from screens import measure
+
+    bench.lines += measure(bench.workspace)
+    print("\n".join(bench.lines[-10:]), flush=True)
+
+
+PARTS = (lateness, disk, policies, confinement, commands, screens, idle, long_history, throughput, others)
 
 
 def main() -> int:

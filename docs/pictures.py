@@ -89,6 +89,9 @@ async def _taken(app: Tui, size: tuple[int, int], keys: list[str]) -> str:
         for key in keys:
             await pilot.press(key)
             await settled(pilot)
+        for field in app.screen.query("Input, TextArea"):
+            field.cursor_blink = False  # whether it is seen just then would be chance
+        await pilot.pause(0.1)
         return app.export_screenshot(title="routinectl tui")
 
 

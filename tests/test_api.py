@@ -859,7 +859,19 @@ def test_a_definition_is_read_and_written_as_it_was_typed(site):
     assert (faults[0]["path"], faults[0]["line"], faults[0]["column"]) == ("timeout", 4, 1)
     assert "2m" in (site.workspace.root / "routines/typed/ROUTINE.yaml").read_text()
     problem(client.put("/routines/No Id/definition", json={"text": text}), 400)
+    assert "named 'Typed' already" in problem(client.put("/routines/typed-again/definition", json={"text": text}), 409)["detail"]
     problem(client.put("/routines/typed/definition", json={"text": "name: ["}), 422)
+
+
+def test_a_file_that_somebody_has_just_put_there_is_not_overwritten(site):
+    text = "name: Just there\nowner: alice\ntimeout: 1m\naction: {command: echo theirs}\n"
+    client = site.client()
+    client.get("/me")
+    path = site.workspace.define("just-there", text)
+    problem(
+        client.put("/routines/just-there/definition", json={"text": text.replace("theirs", "mine")}, headers={"If-None-Match": "*"}), 409
+    )
+    assert path.read_text() == text
 
 
 OWNERS = [
@@ -943,13 +955,11 @@ def test_a_timeline_counts_what_starts_together(site):
 
 
 def test_the_state_of_the_workspace_names_only_what_one_sees(site):
-    name = site.new(name="Not for Bob", owner="alice")
     site.workspace.define("broken-one", "name: Broken\nowner: alice\ntimeout: soon\n")
     until(lambda: "broken-one" in site.client().get("/status").text)
-    assert name in site.client().get("/status").text
-    told = site.client("user", "bob").get("/status").text
-    assert name not in told
-    assert "broken-one" not in told
+    told = site.client("user", "bob").get("/status").json()
+    assert "broken-one" not in json.dumps(told)
+    assert [told[key] for key in ("running", "broken", "held", "health")] == [[], [], [], []]
     (site.workspace.root / "routines/broken-one/ROUTINE.yaml").unlink()
 
 

@@ -585,3 +585,26 @@ def test_ticks_are_not_lost_between_two_once(workspace):
     workspace.ok("serve", "--once")
 
     assert len({event["data"]["slot"] for event in workspace.events("run.claimed")}) == len(workspace.events("run.claimed"))
+
+
+def test_a_fire_after_the_clocks_change_says_so(workspace):
+    """Berlin, 2026-10-25: the clocks go back in the night before the fourth fire."""
+    from datetime import UTC, datetime
+
+    from routinectl.files.layout import Layout
+    from routinectl.operations import look
+    from routinectl.operations.session import Session
+
+    workspace.define(
+        "early", "name: Early\ntimezone: Europe/Berlin\ntriggers: [{daily: '04:00'}]\ntimeout: 1m\naction: {command: 'true'}\n"
+    )
+    with Session(Layout(workspace.root), now=datetime(2026, 10, 21, 12, tzinfo=UTC)) as session:
+        fires = look.show(session, "early")["next"]
+    assert [fire["local"][5:19] for fire in fires] == [
+        "10-22T04:00:00",
+        "10-23T04:00:00",
+        "10-24T04:00:00",
+        "10-25T04:00:00",
+        "10-26T04:00:00",
+    ]
+    assert [fire.get("note", "") for fire in fires] == ["", "", "", "the clocks change before it, to UTC+01:00", ""]

@@ -247,7 +247,7 @@ EXPECTATIONS = [
     ("a run that took too long", "'sleep 0.3'", "duration: '< 0s'", "failed", "expected is < 0s"),
     ("a judge that says no", "'true'", "command: 'echo too thin; exit 9'", "failed", "exited with 9: too thin"),
     ("a judge that says yes", "'echo fine'", "command: [test, -d, /]", "succeeded", "fine"),
-    ("a judge that hangs", "'true'", "command: {run: 'sleep 60', timeout: 1s}", "failed", "ended by signal 9"),
+    ("a judge that hangs", "'true'", "command: {run: 'exec sleep 60', timeout: 1s}", "failed", "ended by signal 9"),
     ("a judge is not asked after a failure", "'exit 2'", "command: 'touch ../../asked'", "failed", "exit code 2, expected 0"),
     (
         "a pattern that takes for ever",

@@ -676,3 +676,34 @@ def test_the_pictures_of_the_documents_are_what_it_looks_like(homelab, name):
 
 def _words(svg: str) -> str:
     return "\n".join(re.findall(r"<text[^>]*>(.*?)</text>", svg))
+
+
+def test_the_mouse_chooses_and_opens(workspace, local):
+    for name in ("a", "b", "c"):
+        workspace.define(name, f"name: Routine {name}\ntriggers: [{{daily: '09:00'}}]\n" + COMMAND)
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "Routine c")
+            await pilot.click(RoutineTable, offset=(20, 1))
+            assert pilot.app.screen.query_one(RoutineTable).current["id"] == "b"
+            await pilot.click(RoutineTable, offset=(20, 2), times=2)
+            await see(pilot, "routines/c/ROUTINE.yaml")
+
+    play(go())
+
+
+def test_the_palette_has_every_command(workspace, local):
+    workspace.define("a", "name: Routine a\ntriggers: [{daily: '09:00'}]\n" + COMMAND)
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "Routine a")
+            await pilot.press("ctrl+p")
+            await pilot.pause(0.3)
+            await pilot.press(*"enable or dis")
+            await pilot.pause(0.5)
+            await pilot.press("enter")
+            await see(pilot, "○ disabled")
+
+    play(go())

@@ -225,6 +225,8 @@ def get_definition(session: Session, call: Call) -> Answer:
 def put_definition(session: Session, call: Call) -> Answer:
     """Write a definition as it was typed; where there is none of this id, it is a new one."""
     name, text = call.parts["id"], _text(call.body, "text")
+    if not session.exists(name) and write.id_from(name) == name and session.layout.definition(name).exists():
+        session.look_at(name)  # somebody has just put it there
     exists = session.exists(name)
     if exists:
         call.id_in(session)
@@ -233,7 +235,10 @@ def put_definition(session: Session, call: Call) -> Answer:
         raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "PUT /routines/my-backup/definition")
     if exists and call.headers.get("if-none-match") == "*":
         raise ExistsError(f"the routine {name} exists already", f"GET /routines/{name}/definition")
-    _keep_owner(session, call, document.read(text.encode("utf-8", "surrogatepass"), "the text"), name if exists else "")
+    doc = document.read(text.encode("utf-8", "surrogatepass"), "the text")
+    _keep_owner(session, call, doc, name if exists else "")
+    if not exists and isinstance(doc, dict):
+        write.require_free_name(session, {"name": name, **doc})
     write.store(session, name, text.encode("utf-8", "surrogatepass"), created=not exists)
     return _shown(session, name, 200 if exists else 201)
 

@@ -30,7 +30,7 @@ class Page(Screen[None]):
     @property
     def alive(self) -> bool:
         """Whether it is there with all that is on it: not before it was made, and not after it was left."""
-        return self.is_mounted and self.is_attached and bool(self.children)
+        return self.is_mounted and self.is_attached and self.app.is_running and self.display  # shown: not being taken away
 
     async def ask(self, method: str, path: str, body: Data | None = None, query: Mapping[str, str] | None = None,
                   headers: Mapping[str, str] | None = None) -> Any:  # fmt: skip

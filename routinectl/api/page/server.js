@@ -84,6 +84,7 @@ class Store {
   #listeners = new Set();
   #stop = null;
   #asking = null;
+  #wanted = false;
 
   /** Call back with the kinds of events heard, after the rows know of them. Returns how to stop that. */
   listen(heard) {
@@ -107,10 +108,18 @@ class Store {
     this.rows = rows;
   }
 
-  /** Bring the rows up to date; several wishes at once are one question. */
-  async refresh() {
-    this.#asking ??= this.#ask().finally(() => { this.#asking = null; });
+  /** Bring the rows up to date. A wish that comes while an answer is on its way is asked after it: that answer may be of before. */
+  refresh() {
+    this.#wanted = true;
+    this.#asking ??= this.#askOn().finally(() => { this.#asking = null; });
     return this.#asking;
+  }
+
+  async #askOn() {
+    while (this.#wanted) {
+      this.#wanted = false;
+      await this.#ask();
+    }
   }
 
   async #ask() {
