@@ -209,8 +209,17 @@ def test_run_now_and_what_became_of_it(site):
     asked = site.client().post(f"/routines/{name}/run_now", json={"payload": {"a": 1}})
     assert asked.status_code == 202
     run = asked.json()["run"]
-    found = until(lambda: (answer := site.client().get(asked.headers["location"]).json())["state"] == "ended" and answer)
+    answers = []
 
+    def ended():
+        answers.append(site.client().get(asked.headers["location"]).json())
+        return answers[-1]["state"] == "ended"
+
+    try:
+        until(ended)
+    except AssertionError:
+        raise AssertionError(answers[-1], site.workspace.events(subject=name)) from None
+    found = answers[-1]
     assert (found["outcome"], found["run"], found["trigger"]) == ("succeeded", run, "manual")
     assert site.client().get(f"/routines/{name}/history").json()["items"][-1]["run"] == run
     log = site.client().get(f"/routines/{name}/runs/{run}/log")
@@ -948,6 +957,7 @@ def test_a_timeline_counts_what_starts_together(site):
         .get("/timeline", params={"from": "2030-01-01T00:00:00Z", "to": "2030-01-08T00:00:00Z", "cells": "100", "ids": second})
         .json()
     )
+    site.client().delete(f"/routines/{second}")
     assert [mark[0] for mark in dense["rows"][0]["marks"]] == list(range(100))
     for query in ({"from": "2030-01-02T00:00:00Z", "to": "2030-01-01T00:00:00Z"}, {"cells": "0"}, {"cells": "401"}, {"from": "soon"},
                   {"from": "2030-01-01T00:00:00Z", "to": "2032-01-01T00:00:00Z"}):  # fmt: skip
