@@ -33,6 +33,9 @@ WRITES = ["fsync", "fdatasync", "rename", "write", "ftruncate", "mkdir", "openat
 KILLS = [(call, "signal=KILL") for call in WRITES]
 ERRORS = [("write", "error=ENOSPC"), ("write", "error=EIO"), ("fsync", "error=EIO"), ("fdatasync", "error=EIO"), ("rename", "error=EROFS"),
           ("rename", "error=ENOSPC"), ("openat", "error=ENOSPC"), ("openat", "error=EROFS"), ("flock", "error=ENOLCK"), ("flock", "error=EIO")]  # fmt: skip
+# The call with that number may be the byte of a signal that came (a child's end) instead of the write it was in the rehearsal.
+# No pipe fails so outside of strace, and what the interpreter says of it is not ours.
+STRUCK_BYTE = re.compile(r"Exception ignored when trying to write to the signal wakeup fd:\nTraceback.*?\nOSError: [^\n]*\n", re.DOTALL)
 SAMPLE = 2  # points of each kind of call, in the short form
 
 
@@ -71,7 +74,7 @@ class Bench:
     def check(self, result: subprocess.CompletedProcess[str], where: str) -> None:
         """P3 to P5 after one trial."""
         done = result.returncode == 0
-        assert "Traceback" not in result.stderr, (where, result.stderr)
+        assert "Traceback" not in STRUCK_BYTE.sub("", result.stderr), (where, result.stderr)
         if not done and result.returncode > 0:
             assert re.search("Error: |cannot be written|could not", result.stderr), (where, result.returncode, result.stderr)
         workspace = self.workspace
