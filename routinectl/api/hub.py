@@ -11,11 +11,12 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from routinectl.api.access import Caller
 from routinectl.core.event import Event
+from routinectl.errors import RoutinectlError
 from routinectl.files import journal
 from routinectl.files.layout import Layout
 from routinectl.operations.overview import Overview
@@ -75,8 +76,8 @@ class Hub:
         return self._overview
 
     def warm(self) -> None:
-        """Compute the rows before somebody asks for them."""
-        with self.turn():
+        """Compute the rows before somebody asks for them; who cannot be served then is told why."""
+        with suppress(OSError, RoutinectlError), self.turn():
             self.overview.rows()
 
     def sees(self, caller: Caller, name: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -94,9 +92,9 @@ def _again() -> bool:
 
 
 def _open(path: Path) -> None:
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or editor.default()
+    command = editor.command()
     if not command:
         raise RoutinectlError("there is no editor", "EDITOR=nano routinectl edit ID, or routinectl edit ID --set key=value")
-    code = editor.run([*shlex.split(command), str(path)])
+    code = editor.run(command, path)
     if code != 0:
         raise RoutinectlError(f"the editor ended with code {code}; nothing was changed", f"echo $EDITOR    # is {command}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.core import decision, permissions, projection, reaction, upcoming
@@ -140,10 +140,14 @@ def health(session: Session) -> list[Row]:
 
 def _late(session: Session) -> list[str]:
     """Return the routines with a slot that is due and not decided. A session that stays open knows wakes of before: they are asked anew."""
-    before = session.now.timestamp() - _LATE_SECONDS
-    for name in [name for name, wake in session.world.wakes.items() if wake < before]:
-        session.world.plan(name, session.now)
-    return [name for name, wake in session.world.wakes.items() if wake < before]
+    before = session.now - timedelta(seconds=_LATE_SECONDS)
+    return [name for name, wake in session.world.wakes.items() if wake < before.timestamp() and _is_late(session, name, before)]
+
+
+def _is_late(session: Session, name: str, before: datetime) -> bool:
+    routine = session.routine(name)
+    wake = decision.next_wake(routine, session.standing(name), session.now) if routine is not None else None
+    return wake is not None and wake < before
 
 
 def _waits(standing: Standing) -> bool:

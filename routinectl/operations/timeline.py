@@ -20,7 +20,7 @@ _GRAVE = ("failed", "timed_out", "over_budget", "interrupted", "denied", "not_st
           "running", "succeeded", "quiet", "planned")  # fmt: skip
 
 
-def window(start: datetime, end: datetime, cells: int) -> None:
+def _check(start: datetime, end: datetime, cells: int) -> None:
     """Raise UsageError for a window that cannot be drawn."""
     if not start < end <= start + timedelta(days=_MOST_DAYS):
         raise UsageError(f"a timeline goes from one instant to a later one, at most {_MOST_DAYS} days", "from=...&to=...")
@@ -34,7 +34,7 @@ def timeline(session: Session, names: list[str], start: datetime, end: datetime,
     `load` says of each cell how many starts are planned in its fullest minute, of all these routines; `places` how many
     runs there may be at once. Raises UsageError for a window that cannot be drawn.
     """
-    window(start, end, cells)
+    _check(start, end, cells)
     axis = _Axis(start, end, cells)
     minutes: Counter[int] = Counter()
     rows = []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
 import tempfile
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -241,36 +239,6 @@ class MainPage(Doing):
         """Show what waits for a person."""
         self.app.push_screen(WaitingPage())
 
-    @work
-    async def action_run(self) -> None:
-        """Run it now."""
-        await self.run_now()
-
-    @work
-    async def action_pause(self) -> None:
-        """Pause or resume it."""
-        await self.pause_or_resume()
-
-    @work
-    async def action_switch(self) -> None:
-        """Enable or disable it."""
-        await self.switch()
-
-    @work
-    async def action_delete(self) -> None:
-        """Delete it, after asking."""
-        await self.delete()
-
-    @work
-    async def action_approve(self) -> None:
-        """Approve it."""
-        await self.approve()
-
-    @work
-    async def action_deny(self) -> None:
-        """Deny it."""
-        await self.deny()
-
 
 class Tui(App[None]):
     """The app over one source."""
@@ -417,14 +385,14 @@ class Tui(App[None]):
 
     def in_editor(self, text: str) -> str | None:
         """Return what a person made of a text in his editor; None when the editor failed. The terminal is the editor's meanwhile."""
-        command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or editor.default()
+        command = editor.command()
         if not command:
             self.notify("There is no editor: EDITOR=nano routinectl tui", severity="error")
             return None
         with tempfile.TemporaryDirectory(prefix="routinectl-") as folder:
             path = Path(folder) / "ROUTINE.yaml"
             path.write_text(text)
-            if editor.run([*shlex.split(command), str(path)]) != 0:
+            if editor.run(command, path) != 0:
                 self.notify(f"{command} failed; nothing was changed", severity="error", markup=False)
                 return None
             return path.read_text(errors="replace")

@@ -200,36 +200,9 @@ class DetailPage(Doing):
         """Edit it."""
         self.tui.edit(self.routine_id)
 
-    @work
-    async def action_run(self) -> None:
-        """Run it now."""
-        await self.run_now()
-
-    @work
-    async def action_pause(self) -> None:
-        """Pause or resume it."""
-        await self.pause_or_resume()
-
-    @work
-    async def action_switch(self) -> None:
-        """Enable or disable it."""
-        await self.switch()
-
-    @work
-    async def action_delete(self) -> None:
-        """Delete it."""
-        if await self.delete():
-            self.app.pop_screen()
-
-    @work
-    async def action_approve(self) -> None:
-        """Approve it."""
-        await self.approve()
-
-    @work
-    async def action_deny(self) -> None:
-        """Deny it."""
-        await self.deny()
+    def gone(self) -> None:
+        """Go back: there is nothing here any more."""
+        self.app.pop_screen()
 
 
 def _asked(row: Row, found: Row, proposals: list[Row], budgets: list[Row], tones: Tones) -> Text:

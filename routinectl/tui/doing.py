@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from textual import work
+
 from routinectl.tui.ask import Ask
 from routinectl.tui.base import Page
 from routinectl.tui.show import Row, words
@@ -24,6 +26,40 @@ class Doing(Page):
     def row(self) -> Row | None:
         """The row of the routine that is meant."""
         return None
+
+    def gone(self) -> None:
+        """Hear that the routine was deleted from here."""
+
+    @work
+    async def action_run(self) -> None:
+        """Run it now."""
+        await self.run_now()
+
+    @work
+    async def action_pause(self) -> None:
+        """Pause or resume it."""
+        await self.pause_or_resume()
+
+    @work
+    async def action_switch(self) -> None:
+        """Enable or disable it."""
+        await self.switch()
+
+    @work
+    async def action_delete(self) -> None:
+        """Delete it, after asking."""
+        if await self.delete():
+            self.gone()
+
+    @work
+    async def action_approve(self) -> None:
+        """Approve it, or activate a draft."""
+        await self.approve()
+
+    @work
+    async def action_deny(self) -> None:
+        """Deny it."""
+        await self.deny()
 
     async def _post(self, path: str, done: str, body: dict[str, Any] | None = None) -> bool:
         headers = _once()

@@ -24,7 +24,7 @@ from routinectl.tui import show
 from routinectl.tui.show import Row
 
 Column = tuple[str, str, int]
-_RUNS, _SIGNS, _AGO, _ALL_RUNS = 92, 104, 124, 144  # cells from which on there is room for these columns
+_RUNS, _BADGES, _AGO, _ALL_RUNS = 92, 104, 124, 144  # cells from which on there is room for these columns
 
 
 def columns(width: int) -> list[Column]:
@@ -32,10 +32,10 @@ def columns(width: int) -> list[Column]:
     fixed = {"status": 11, "next": 9, "last": 11}
     fixed |= {"ago": 8} if width >= _AGO else {}
     fixed |= {"runs": 30 if width >= _ALL_RUNS else 15} if width >= _RUNS else {}
-    fixed |= {"signs": 12 + (width - _SIGNS) // 5} if width >= _SIGNS else {}
+    fixed |= {"badges": 12 + (width - _BADGES) // 5} if width >= _BADGES else {}
     free = max(width - sum(fixed.values()) - len(fixed) - 3, 20)
     sizes = fixed | {"name": free * 9 // 20, "when": free - free * 9 // 20}
-    return [(key, key.upper(), sizes[key]) for key in ("status", "name", "when", "next", "last", "ago", "runs", "signs") if key in sizes]
+    return [(key, key.upper(), sizes[key]) for key in ("status", "name", "when", "next", "last", "ago", "runs", "badges") if key in sizes]
 
 
 class Head(Widget):
@@ -183,7 +183,7 @@ class RoutineTable(ScrollView, can_focus=True):
             sign, word = show.status(row)
             return [(f"{sign} {word}", show.ACCENT if row["running"] else show.tone(row["status"]))]
         if key == "name":
-            outside = "external" in row["badges"] and self.size.width < _SIGNS
+            outside = "external" in row["badges"] and self.size.width < _BADGES
             return [("↗ ", show.WARN), (row["name"], "")] if outside else [(row["name"], "")]
         if key == "when":
             return [(row["describe"] or row["schedule"], "" if row["enabled"] else show.CALM)]
