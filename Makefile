@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TESTS  ?=
+EXTRAS ?=
+WANTED := .$(if $(EXTRAS),[$(EXTRAS)])
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format docs pictures proofs proofs-short soak bench compare clean python
@@ -74,9 +76,9 @@ bench: $(VENV)/.made-dev
 	$(BIN)/python benchmarks/run.py
 
 install: python
-	@if command -v pipx >/dev/null; then pipx install --force .; else \
+	@if command -v pipx >/dev/null; then pipx install --force "$(WANTED)"; else \
 	  home="$${XDG_DATA_HOME:-$$HOME/.local/share}/routinectl"; \
-	  $(PYTHON) -m venv "$$home" && "$$home/bin/pip" install --quiet --upgrade . && mkdir -p "$$HOME/.local/bin" && \
+	  $(PYTHON) -m venv "$$home" && "$$home/bin/pip" install --quiet --upgrade "$(WANTED)" && mkdir -p "$$HOME/.local/bin" && \
 	  ln -sf "$$home/bin/routinectl" "$$HOME/.local/bin/routinectl" && \
 	  mkdir -p "$$HOME/.local/share/man" && cp -r man/man1 man/man5 man/man7 "$$HOME/.local/share/man/" && \
 	  echo "installed $$HOME/.local/bin/routinectl"; \
