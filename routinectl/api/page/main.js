@@ -35,6 +35,7 @@ function setTheme(name) {
 
 function login(fault = "") {
   close();
+  store.close(); // who signs in again opens it anew
   app.className = "";
   const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, aria: { describedby: "token-note", invalid: String(Boolean(fault)) } });
   const keep = h("input", { type: "checkbox", id: "keep" });
