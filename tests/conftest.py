@@ -71,9 +71,10 @@ class Workspace:
         (self.root / "routinectl.yaml").write_text(f"schema: 1\ntimezone: UTC\n{text}\n")
 
     def events(self, kind: str | None = None, subject: str | None = None) -> list[dict]:
+        """Return the journal's events; a last line without its end is being written just now and is none yet."""
         found = []
         for path in sorted((self.root / ".routinectl/journal").glob("*.jsonl")):
-            for line in path.read_text().splitlines():
+            for line in path.read_bytes().split(b"\n")[:-1]:
                 event = json.loads(line)
                 if kind in (None, event["type"]) and subject in (None, event["subject"]):
                     found.append(event)
