@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from routinectl.agents.confined import run_confined
-from routinectl.files import edits
+from routinectl.files import edits, sealed
 from routinectl.process import git
 
 _MOST_PATCH = 10 << 20
@@ -41,6 +41,9 @@ def prepare(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     root, tree = Path(spec["root"]), folder / _TREE
     names = git.listed(root)
     edits.copy(root, edits.everything(root) if names is None else names, tree / _BASE)
+    changed = sealed.difference(Path(spec["sealed"]), tree / _BASE, spec["id"]) if "sealed" in spec else ""
+    if changed:
+        raise OSError(f"{changed} was changed after the run was claimed; nothing of it ran")
     edits.duplicate(tree / _BASE, tree / _EDITED)
     return _inside(spec, tree / _EDITED)
 

@@ -188,6 +188,11 @@ def approval_mode(routine: Routine, standing: Standing) -> str:
     return routine.approval.when
 
 
+def is_bound(routine: Routine, standing: Standing) -> bool:
+    """Say whether a routine may act with approved bytes alone."""
+    return approval_mode(routine, standing) != "none"
+
+
 def is_approved(standing: Standing, content: str, now: datetime) -> bool:
     """Say whether a grant is in force for exactly this content."""
     given = standing.approval

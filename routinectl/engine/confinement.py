@@ -12,6 +12,7 @@ from routinectl.core import permissions
 from routinectl.core.routine import Routine
 from routinectl.files import etc, leavings
 from routinectl.files.layout import CONFIG, DEFINITION, Layout
+from routinectl.files.sealed import Sealed, rest_of
 from routinectl.process import trial
 
 HOME = "/tmp"  # noqa: S108  # of a confined run: empty, its own, and gone with it
@@ -80,6 +81,19 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
         "base": root if root.startswith(f"{HOME}/") and not _covered(root, [path for path, _ in ordered]) else "",
         "tmp": routine.memory or _TMP,
     }  # fmt: skip
+
+
+def with_sealed(given: Spec, copy: Sealed) -> Spec:
+    """Return a confinement in which a run sees the sealed bytes, where it would have seen the files as they are."""
+    targets = {target for _, target, _ in given["binds"]}
+    rest = [[_source(path, copy.root), path, False] for path in rest_of(copy.folder) if path not in targets]
+    instead = {path: [os.path.realpath(place), path, False] for path, place in copy.copies.items() if _covered(path, targets)}
+    instead[copy.folder] = [os.path.realpath(copy.place), copy.folder, False]
+    binds = [*(bind for bind in given["binds"] if bind[1] not in instead), *instead.values(), *rest]
+    for source, target, _ in binds:
+        if target.startswith(f"{copy.folder}/") and target not in instead:
+            copy.keep_place(target, is_folder=os.path.isdir(source))
+    return {**given, "binds": sorted(binds, key=lambda bind: str(bind[1]).count("/"))}
 
 
 def writable(layout: Layout, routine: Routine) -> list[str]:

@@ -42,6 +42,7 @@ from routinectl.files import definitions, lease, leavings, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
+from routinectl.files.sealed import ChangedError, seal
 from routinectl.process import proc
 from routinectl.process.mask import Masker
 from routinectl.process.message import Closed, encode
@@ -236,14 +237,29 @@ class Engine:
         else:
             prepared = self.prepare(start.id)
         facts = {**prepared.facts, "boot": self.boot}
-        if gates.approval_mode(routine, standing) != "none":
-            facts["content"] = self.facts(routine, standing).content  # what was approved, not what was there when it was prepared
+        if gates.is_bound(routine, standing):
+            prepared, facts["content"] = self._bound(start, routine, standing, prepared, now)
         payload = launch.given(start)
         if payload is not None:
             facts["payload"] = payload
         event = record.claim(start, routine, standing, taken[0], facts, now)
         claimed.append(Claimed(start, routine, start.retry.key if start.retry else event.data["run"], taken[1], prepared))
         return [event]
+
+    def _bound(
+        self, start: Start, routine: Routine, standing: Standing, prepared: launch.Prepared, now: datetime
+    ) -> tuple[launch.Prepared, str]:
+        """Return what a run needs that acts with approved bytes alone, and their fingerprint.
+
+        What was prepared before its instant is older than the bytes that were judged; a later attempt acts with those of
+        the first; and the files of another commit are as they are, approved or not.
+        """
+        if start.request is not None and start.request.tree:
+            content = str(prepared.facts.get("content", ""))
+            approved = gates.is_approved(standing, content, now) or bool(prepared.fault)
+            return (prepared if approved else replace(prepared, fault="the files of that commit were never approved"), content)
+        claimed = start.retry.facts.get("content") if start.retry is not None else None
+        return replace(prepared, ready=None), str(claimed or self.facts(routine, standing).content)
 
     def _without_lease(self, start: Start, routine: Routine, standing: Standing, now: datetime) -> list[Event]:
         """A run that has ended on record may have left something alive that holds its lease: that is an overlap."""
@@ -291,8 +307,8 @@ class Engine:
         """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
         prepared, routine = self.prepare(name), self._routine(name)
         lease.make(self.layout, name)
-        if prepared.fault:
-            return
+        if prepared.fault or gates.is_bound(routine, self.world.standing(name)):
+            return  # approved bytes are sealed when it is claimed, not before
         slot = from_epoch(round(wake)) - routine.offset
         if not routine.schedule.count(slot - timedelta(seconds=1), slot):
             return  # it is woken for something else: the end of quiet hours, a promise
@@ -301,10 +317,23 @@ class Engine:
         self.world.entry(name).prepared = replace(prepared, ready=(slot, entry))
 
     def entry(self, start: Start, routine: Routine, prepared: launch.Prepared, key: str, now: datetime) -> bytes:
-        """Return what the keeper is given for one attempt, as JSON."""
+        """Return what the keeper is given for one attempt, as JSON. Raises launch.CannotStart, OSError."""
+        standing = self.world.standing(start.id)
+        run = standing.runs.get(run_of(key))
+        if run is not None and "tree" not in run.facts and gates.is_bound(routine, standing):
+            prepared = self._sealed(routine, standing, prepared, str(run.facts.get("content", "")))
         entry = launch.entry_of(self.layout, routine, prepared, start, key, now)
         entry["nofile"] = self.descriptors
         return encode(entry)
+
+    def _sealed(self, routine: Routine, standing: Standing, prepared: launch.Prepared, content: str) -> launch.Prepared:
+        """Return what a run needs to act with the bytes it was claimed with, whatever becomes of the files. Raises launch.CannotStart, OSError."""
+        linked = prepared.confine is None and not routine.hosted
+        try:
+            copy = seal(self.contents, routine.id, standing.fingerprint, launch.named_files(self.layout, routine), content, linked=linked)
+        except ChangedError:
+            raise launch.CannotStart("what it acts with was changed after it was claimed; nothing of it ran") from None
+        return launch.with_sealed(self.layout, routine, prepared, copy)
 
     def use_settings(self, settings: Settings) -> None:
         """Put changed settings in force; every definition is read again, because defaults are merged into it."""
@@ -333,9 +362,10 @@ class Engine:
                 is_ready = ready is not None and ready[0] == item.start.slot and item.start.retry is None
                 entries.append(ready[1] if ready and is_ready else self.entry(item.start, item.routine, item.prepared, item.key, now))
                 locks.append(item.lock)
-            except OSError as error:
+            except (OSError, launch.CannotStart) as error:
                 item.lock.close()
-                faults.append(self._not_started(item.start.id, item.key, f"its folder cannot be made: {error.strerror}", now))
+                why = f"its folder cannot be made: {error.strerror}" if isinstance(error, OSError) else str(error)
+                faults.append(self._not_started(item.start.id, item.key, why, now))
         if entries:
             self.send(entries, locks)
         if faults:

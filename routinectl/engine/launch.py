@@ -10,9 +10,11 @@ import functools
 import json
 import os
 import pwd
+import re
+import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from routinectl.core.wish import Start
 from routinectl.engine import confinement, host
 from routinectl.files import leavings, run_logs
 from routinectl.files.layout import Layout
+from routinectl.files.sealed import Sealed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/proc/", "/dev/", "/sys/")
@@ -56,6 +59,7 @@ class Prepared:
     confine: confinement.Spec | None = None
     judge: dict[str, Any] | None = None  # the command that judges the result
     ready: tuple[datetime, bytes] | None = None  # the entry of the next slot, made before its instant
+    sealed: Sealed | None = None  # the bytes it acts with, where only approved ones may be
 
 
 @functools.cache
@@ -103,6 +107,42 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
     masks = [text for text in (*secrets.values(), model["key"] if model else "") if text]
     limits = confinement.limits(routine)
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge, asks=model)
+
+
+def with_sealed(layout: Layout, routine: Routine, prepared: Prepared, copy: Sealed) -> Prepared:
+    """Return what a run needs to act with sealed bytes alone.
+
+    A confined run finds them where the files themselves would be. Another is given the copies' paths: as its working
+    folder where that is in the routine's own, and for every word that names such a file.
+    """
+    if prepared.confine is not None:
+        return replace(prepared, confine=confinement.with_sealed(prepared.confine, copy), sealed=copy)
+    if routine.hosted:
+        return replace(prepared, sealed=copy)
+    judge = prepared.judge
+    if judge is not None:
+        judge = {**judge, "argv0": copy.where(judge["argv0"]), "argv": _sealed_words(copy, prepared.cwd, judge["argv"])}
+    argv = _sealed_words(copy, prepared.cwd, prepared.argv)
+    if routine.action.kind == "python":
+        argv = [*prepared.argv[:-2], copy.place, copy.modules, str(layout.root)]
+    elif routine.action.line:
+        words = dict.fromkeys(routine.action.line.split())
+        argv = [
+            *prepared.argv[:-1],
+            _with_words(routine.action.line, dict(zip(words, _sealed_words(copy, prepared.cwd, words), strict=True))),
+        ]
+    return replace(prepared, argv0=copy.where(prepared.argv0), argv=argv, cwd=copy.where(prepared.cwd), judge=judge, sealed=copy)
+
+
+def _sealed_words(copy: Sealed, cwd: str, words: Iterable[str]) -> list[str]:
+    """Return words of a command, those that name a sealed file as the path of its copy."""
+    found = {word: os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word}
+    return [copy.where(found[word]) if word in found and copy.where(found[word]) != found[word] else word for word in words]
+
+
+def _with_words(line: str, words: Mapping[str, str]) -> str:
+    """Return a shell's line with some of its words replaced."""
+    return re.sub(r"\S+", lambda match: words[match[0]] if words[match[0]] == match[0] else shlex.quote(words[match[0]]), line)
 
 
 def _model(layout: Layout, settings: Settings, routine: Routine) -> dict[str, Any] | None:
@@ -246,8 +286,10 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     limits = entry.pop("limits", {})
     spec: dict[str, Any] = {"kind": "edits", "root": str(layout.root), "entry": {name: entry.pop(name, None) for name in _OF_THE_WORK}}
     spec["entry"]["limits"] = limits
+    if prepared.sealed is not None:
+        spec |= {"sealed": prepared.sealed.place, "id": routine.id}
     if prepared.asks is not None:
-        spec |= _asking(layout, routine, prepared.asks, entry, now)
+        spec |= _asking(layout, routine, prepared, entry, now)
         entry["env"][host.KEY] = prepared.asks["key"]
     return {**_hosted(layout, folder, entry, spec), "watch": limits}
 
@@ -275,6 +317,14 @@ def servers_of(layout: Layout, job: Job) -> dict[str, Any]:
     return found
 
 
+def _sealed_servers(servers: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Return MCP servers that are started from sealed bytes; a confined run finds these under the files' own names."""
+    copy = prepared.sealed
+    if copy is None or prepared.confine is not None:
+        return servers
+    return {name: {**server, "command": [copy.where(word) for word in server["command"]]} for name, server in servers.items()}
+
+
 def tools_entry(prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Return the entry of a process of tools by itself, for one call; `folder` is what a run's would be."""
     spec = _with_its_own(prepared.confine, folder, os.devnull) if prepared.confine is not None else None
@@ -295,9 +345,10 @@ def asking_spec(layout: Layout, routine: Routine) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _asking(layout: Layout, routine: Routine, prepared: Prepared, entry: dict[str, Any], now: datetime) -> dict[str, Any]:
     """Return what the host of a routine that asks a model is told; the key goes by the environment, for a file would keep it."""
-    spending, granted, job = routine.spending, routine.permissions, routine.action.job
+    spending, granted, job, asks = routine.spending, routine.permissions, routine.action.job, prepared.asks
+    assert asks is not None
     payload = f"{layout.run(routine.id, entry['run'])}/payload.json"
     spec = {
         "kind": "prompt", "id": routine.id, "run": entry["run"], "workspace": str(layout.root), **asking_spec(layout, routine),
@@ -308,9 +359,11 @@ def _asking(layout: Layout, routine: Routine, asks: dict[str, Any], entry: dict[
                    "per_day": {"tokens": spending.day.tokens, "cost_usd": spending.day.cost}},
         "seconds": routine.timeout.total_seconds(),
     }  # fmt: skip
+    if prepared.sealed is not None:
+        spec["file"] = prepared.sealed.where(spec["file"])
     if job is not None:
         spec |= {"kind": "agent", "instructions": job.instructions, "tools": list(job.tools), "max_iterations": job.max_iterations,
-                 "mcp": servers_of(layout, job),
+                 "mcp": _sealed_servers(servers_of(layout, job), prepared),
                  "level": granted.level, "read": list(granted.read), "write": list(granted.write), "network": granted.network, "external": granted.external,
                  "words": f"You may act so: {permissions.words(granted)}"}  # fmt: skip
     return spec

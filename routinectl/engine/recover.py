@@ -15,6 +15,7 @@ from routinectl.core.standing import Request, Run, run_of
 from routinectl.core.units import from_iso, to_iso
 from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
+from routinectl.engine.launch import CannotStart
 from routinectl.files import lease, run_logs
 from routinectl.files.lock import Lock
 from routinectl.process import proc
@@ -127,7 +128,11 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
         locks.pop().close()
         return prepared.fault
     start = Start(name, run.due, run.reason, slot=run.slot, request=request, retry=run if run.attempt > 1 else None)
-    entries.append(engine.entry(start, routine, prepared, run.key, now))
+    try:
+        entries.append(engine.entry(start, routine, prepared, run.key, now))
+    except CannotStart as error:
+        locks.pop().close()
+        return str(error)
     return ""
 
 

@@ -9,8 +9,8 @@ from routinectl import clock
 from routinectl.core.retention import KeptRun, expired
 from routinectl.core.settings import Retention
 from routinectl.engine.world import World
-from routinectl.files import projections, run_logs
-from routinectl.files.layout import Layout
+from routinectl.files import projections, run_logs, sealed
+from routinectl.files.layout import SEALED, Layout
 
 _TREE_SECONDS = 86400.0
 
@@ -27,7 +27,7 @@ def retain(layout: Layout, limits: Retention, world: World) -> int:
         for run_id, _ in expired(found, limits, spared, now):
             run_logs.remove(layout, name, run_id)
             removed += 1
-    return removed + _drop_trees(layout, now)
+    return removed + _drop_trees(layout, now) + _drop_sealed(layout, world, now)
 
 
 def _drop_trees(layout: Layout, now: datetime) -> int:
@@ -35,6 +35,24 @@ def _drop_trees(layout: Layout, now: datetime) -> int:
     old = [name for name, made in run_logs.made(layout.trees) if now.timestamp() - made > _TREE_SECONDS]
     for name in old:
         run_logs.remove_tree(layout.trees / name)
+    return len(old)
+
+
+def _drop_sealed(layout: Layout, world: World, now: datetime) -> int:
+    """Remove sealed copies that neither an approval nor a run needs, a day after they were made."""
+    old = []
+    for copy, made in run_logs.made(layout.private):
+        kind, _, rest = copy.partition(".")
+        name, _, content = rest.partition(".")
+        if f"{kind}." != SEALED or now.timestamp() - made <= _TREE_SECONDS:
+            continue
+        standing = world.standing(name) if name in world else None
+        needed = {str(run.facts.get("content", "")) for run in standing.runs.values()} if standing is not None else set()
+        needed.add(str(standing.approval["content"]) if standing is not None and standing.approval else "")
+        if not any(item.startswith(content) for item in needed):
+            old.append(layout.private / copy)
+    for place in old:
+        sealed.remove(place)
     return len(old)
 
 

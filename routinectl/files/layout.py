@@ -11,6 +11,7 @@ from pathlib import Path
 
 CONFIG = "routinectl.yaml"
 DEFINITION = "ROUTINE.yaml"
+SEALED = "sealed."  # begins the names of sealed copies
 DEFAULT_LISTEN = "127.0.0.1:8766"  # where the HTTP face is, unless somebody says otherwise
 
 
@@ -120,6 +121,10 @@ class Layout:
     def run(self, routine_id: str, run_id: str) -> Path:
         """The folder of one run."""
         return Path(f"{self.root}/.routinectl/runs/{routine_id}/{run_id}")
+
+    def sealed(self, routine_id: str, content: str) -> Path:
+        """The sealed copy of what a routine acts with; a dot cannot be part of an id."""
+        return Path(f"{self.root}/.routinectl/{SEALED}{routine_id}.{content[:32]}")
 
     def lock(self, name: str) -> Path:
         """A lock file."""
