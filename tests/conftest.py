@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import Forked, Forker
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
 
@@ -27,6 +30,11 @@ def clean_environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120", "NO_COLOR": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null", "USER": "tester", "LOGNAME": "tester",
     }  # fmt: skip
+
+
+@functools.cache
+def _forker() -> Forker:
+    return Forker(clean_environment(Path("/nonexistent")))
 
 
 @dataclass
@@ -46,13 +54,18 @@ class Workspace:
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    forks: bool = True  # whether commands are forked, not started: see `forking`
 
     def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None, cwd: Path | None = None) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "routinectl", *words], cwd=cwd or self.root, input=stdin, capture_output=True, text=True,
-            env={**self.env, **(env or {})}, timeout=120, check=False)  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        return Result(done.returncode, done.stdout, done.stderr)
+        if env is None and self.forks:
+            result = Result(*_forker().run(words, cwd or self.root, self.env, stdin, 120))
+        else:  # an interpreter may read it as it starts
+            done = subprocess.run(
+                [sys.executable, "-m", "routinectl", *words], cwd=cwd or self.root, input=stdin, capture_output=True, text=True,
+                env={**self.env, **env}, timeout=120, check=False)  # fmt: skip
+            result = Result(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in result.err, result.err
+        return result
 
     def ok(self, *words: str, **options) -> Result:
         result = self.run(*words, **options)
@@ -82,9 +95,12 @@ class Workspace:
 
     @contextmanager
     def serving(self, *options: str, env: dict[str, str] | None = None) -> Iterator[Serving]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "routinectl", "serve", *options], cwd=self.root, env={**self.env, **(env or {})},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+        if env is None and self.forks:
+            process = _forker().serve(["serve", *options], self.root, self.env)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "routinectl", "serve", *options], cwd=self.root, env={**self.env, **(env or {})},
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
         serving = Serving(process)
         try:
             serving.wait_for("ready")
@@ -99,7 +115,7 @@ class Workspace:
 class Serving:
     """A serve that runs, and what it has said."""
 
-    def __init__(self, process: subprocess.Popen) -> None:
+    def __init__(self, process: subprocess.Popen | Forked) -> None:
         self.process = process
         self.text = ""
 
@@ -136,13 +152,14 @@ def command_line() -> str:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workspace]:
     home = tmp_path / "home"
     home.mkdir()
     root = tmp_path / "workspace"
     (root / "routines").mkdir(parents=True)
     (root / "routinectl.yaml").write_text("schema: 1\ntimezone: UTC\nlimits: {min_interval: 1s}\n")
-    yield Workspace(root, clean_environment(home))
+    proof = request.node.get_closest_marker("slow") is not None  # these measure, strike and count what really is started
+    yield Workspace(root, clean_environment(home), forks=not proof)
     stop_keepers(root)
 
 

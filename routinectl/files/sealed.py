@@ -10,9 +10,7 @@ not confined finds by links; for a confined one it is mounted over places kept f
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -101,6 +99,8 @@ def _below(path: str, root: str, number: int) -> str:
 
 def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
     """Copy these files into a new place; what was there (and is not what it should be) gives way."""
+    import shutil
+
     place = Path(found.place)
     fresh, old = (layout.tmp / f"{name}-{os.getpid()}-{place.name}" for name in ("sealed", "unsealed"))
     remove(fresh)
@@ -172,6 +172,8 @@ def difference(place: Path, root: Path, routine_id: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
+    import filecmp
+
     if os.path.isdir(one) or os.path.isdir(other):
         return os.path.islink(one) and os.path.islink(other) and os.readlink(one) == os.readlink(other)
     return filecmp.cmp(one, other, shallow=False)
@@ -195,6 +197,8 @@ def _opened(folder: str) -> Iterator[None]:
 
 def remove(place: Path) -> None:
     """Remove a sealed copy, whose folders are closed even to their owner."""
+    import shutil
+
     for path, _, _ in os.walk(place):
         with contextlib.suppress(OSError):
             os.chmod(path, _OPEN)

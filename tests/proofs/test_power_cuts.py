@@ -172,7 +172,7 @@ def play(image: Image, tmp_path: Path, cuts: int, shim: dict[str, str]) -> tuple
     """Cut the power so many times; return the valid cuts, what was acknowledged, and what of it is lost."""
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
-    workspace = Workspace(image.place / "workspace", clean_environment(home))
+    workspace = Workspace(image.place / "workspace", clean_environment(home), forks=False)
     (workspace.root / "routines").mkdir(parents=True)
     for number in range(LOOPS):
         text = "triggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: ['true']}\nconcurrency: {policy: queue_one}\n"
