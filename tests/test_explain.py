@@ -55,7 +55,7 @@ WHYS = [
     ("cooldown", [skipped("cooldown", rule="cooldown", value="2h")], ["less than the cooldown ago", "cooldown: 2h (routines/x/ROUTINE.yaml:4:1)", "--force"]),
     ("max_runs", [skipped("max_runs", rule="max_runs", value=5)], ["used up its max_runs", "max_runs: 5 (routines/x/ROUTINE.yaml:5:1)"]),
     ("quiet hours under skip", [skipped("quiet_hours", rule="quiet_hours", value="22:00-07:00")], ["fell into the quiet hours", "ROUTINE.yaml:6:1"]),
-    ("daily budget", [skipped("daily_budget", rule="budget.per_day.runs", value=3)], ["the runs, tokens or money of the day are used up", "ROUTINE.yaml:8:20"]),
+    ("daily budget", [skipped("daily_budget", rule="budget.per_day.runs", value=3)], ["what a day may have of it is used up", "ROUTINE.yaml:8:20"]),
     ("fire rate", [skipped("fire_rate", rule="limits.max_fires_per_hour", value=60)], ["limits.max_fires_per_hour: 60", "the next hour"]),
     ("paused", [Event("slot.skipped", "x", {"at": SLOT, "after": "2026-11-18T09:00:00Z", "through": "2026-11-20T10:00:00Z", "count": 2, "reason": "paused"})],
      ["One of 2 slots: the slot", "the routine was paused", "routinectl resume x"]),

@@ -61,6 +61,24 @@ def test_an_approval_that_is_dropped_widens(repository):
     assert "! approval: every_run (gone)" in repository.run("plan").out
 
 
+@pytest.mark.parametrize(("was", "now", "more"), [
+    ("{cpu: 60s}", "{cpu: 2m}", True),
+    ("{cpu: 2m}", "{cpu: 60s}", False),
+    ("{memory: 512MiB}", "{memory: 1GiB}", True),
+    ("{memory: 512MiB}", "{}", True),
+    ("{per_day: {runs: 3, wall: 1h}}", "{per_day: {runs: 4, wall: 1h}}", True),
+    ("{per_day: {wall: 1h}}", "{per_day: {wall: 60m}}", False),
+    ("{}", "{per_day: {wall: 60m}}", False),
+])  # fmt: skip
+def test_a_budget_that_grows_widens(repository, was, now, more):
+    repository.define("change", DAILY + f"budget: {was}\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "two")
+    repository.define("change", DAILY + f"budget: {now}\n")
+
+    assert ("! budget." in repository.run("plan").out) is more
+
+
 def test_what_is_broken_afterwards_is_named(repository):
     repository.define("change", "nonsense: 1\n")
 

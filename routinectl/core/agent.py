@@ -209,7 +209,7 @@ def _least(*values: Any) -> Any:
 
 def _budget(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {**granted, **asked}
-    readers: dict[str, Callable[[Any], Any]] = {"cpu": parse_duration, "memory": parse_size, "output": parse_size}
+    readers: dict[str, Callable[[Any], Any]] = {"cpu": parse_duration, "wall": parse_duration, "memory": parse_size, "output": parse_size}
     for key in granted.keys() & asked.keys():
         if key == "per_day":
             found[key] = _budget(granted[key], asked[key])

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from routinectl.core.units import format_duration, parse_duration, parse_size
+
+WORK = ("cpu", "wall", "output")  # what any run uses of a day: seconds of CPU time, seconds, bytes kept of its output
 LEAST_ANSWER = 16  # tokens: with less than this left nothing is asked any more
 
 
@@ -78,6 +81,39 @@ def read(doc: Mapping[str, Any]) -> Budget:
     """Return the budgets of tokens and money of a valid `budget`."""
     day = doc.get("per_day", {})
     return Budget(Caps(doc.get("tokens"), doc.get("cost_usd")), Caps(day.get("tokens"), day.get("cost_usd")))
+
+
+def read_work(doc: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the runs of a day may use together by a valid `budget`, of `WORK`; what is not capped is not there."""
+    day = doc.get("per_day", {})
+    readers: dict[str, Any] = {"cpu": lambda text: parse_duration(text).total_seconds(), "wall": lambda text: parse_duration(text).total_seconds(),
+                               "output": parse_size}  # fmt: skip
+    return {kind: float(readers[kind](day[kind])) for kind in WORK if kind in day}
+
+
+def reservation(caps: Mapping[str, float], own: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
+    """Return what one more run may use of each capped kind: its own cap where it has one, and no more than is left of the day.
+
+    It is reserved until the run has ended, so that runs that race for the last of it are together never over it.
+    """
+    return {kind: max(min(own.get(kind, cap), cap - used.get(kind, 0.0)), 0.0) for kind, cap in caps.items()}
+
+
+def words(what: str, amount: float) -> str:
+    """Return an amount of what is budgeted as people read it: `runs`, `tokens`, `cost_usd` and so on, or one of `WORK`."""
+    if what in ("cpu", "wall"):
+        return format_duration(amount) if amount >= _SHORT or not amount else f"{amount:.1f}s"
+    if what == "output":
+        size, unit = next(
+            ((size, unit) for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)) if amount >= size), (1, "B")
+        )
+        return f"{amount / size:.3g} {unit}"
+    if what == "cost_usd" and not float(amount).is_integer():
+        return f"{amount:,.4f}".rstrip("0").rstrip(".")
+    return f"{round(amount):,}"
+
+
+_SHORT = 10.0  # seconds, below which tenths are told
 
 
 def answer_allowed(left: Caps, sent: int, wanted: int, price: tuple[float, float] | None) -> int:

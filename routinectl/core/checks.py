@@ -34,6 +34,8 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("misfire", "window"): (timedelta(), timedelta(days=3660)),
     ("dedup_window",): (timedelta(seconds=1), timedelta(days=366)),
     ("budget", "cpu"): (timedelta(seconds=1), timedelta(days=366)),
+    ("budget", "per_day", "cpu"): (timedelta(seconds=1), timedelta(days=366)),
+    ("budget", "per_day", "wall"): (timedelta(seconds=1), timedelta(days=366)),
     ("retry", "delay"): (timedelta(), timedelta(days=30)),
     ("retry", "max_delay"): (timedelta(), timedelta(days=30)),
     ("approval", "expires"): (timedelta(minutes=1), timedelta(days=366)),
@@ -41,7 +43,11 @@ _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("sla", "start_within"): (timedelta(seconds=1), timedelta(days=3660)),
     ("sla", "run_within"): (timedelta(seconds=1), timedelta(days=3660)),
 }
-_SIZES = {"output": ("1KiB", "1TiB", "10MiB"), "memory": ("16MiB", "1TiB", "512MiB")}
+_SIZES: dict[Path, tuple[str, str, str]] = {
+    ("budget", "output"): ("1KiB", "1TiB", "10MiB"),
+    ("budget", "memory"): ("16MiB", "1TiB", "512MiB"),
+    ("budget", "per_day", "output"): ("1KiB", "1TiB", "100MiB"),
+}
 
 
 def check(doc: Doc, reading: Reading, settings: Settings) -> list[Problem]:
@@ -140,11 +146,17 @@ def _bounds(doc: Doc, zone: Zone) -> Iterator[Problem]:
         yield Problem("end is not after start, so it would never fire", ("end",), "end is exclusive; choose a later date")
 
 
+def _at(doc: Doc, path: Path) -> Any:
+    """Return what stands at a path of a document, None where nothing does."""
+    value: Any = doc
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def _durations(doc: Doc) -> Iterator[Problem]:
     for path, (least, most) in _DURATIONS.items():
-        value: Any = doc
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
+        value = _at(doc, path)
         if value is None:
             continue
         try:
@@ -301,12 +313,12 @@ def _inside(text: str, path: Path) -> Iterator[Problem]:
 
 
 def _sizes(doc: Doc) -> Iterator[Problem]:
-    for key, (least, most, example) in _SIZES.items():
-        size = doc.get("budget", {}).get(key)
+    for path, (least, most, example) in _SIZES.items():
+        size = _at(doc, path)
         if size is None:
             continue
         try:
             if not parse_size(least) <= parse_size(size) <= parse_size(most):
-                yield Problem(f"budget.{key} is {size}; allowed is between {least} and {most}", ("budget", key), f"{key}: {example}")
+                yield Problem(f"{path_text(path)} is {size}; allowed is between {least} and {most}", path, f"{path[-1]}: {example}")
         except ValueError as error:
-            yield Problem(f"budget.{key}: {error}", ("budget", key), f"{key}: {example}")
+            yield Problem(f"{path_text(path)}: {error}", path, f"{path[-1]}: {example}")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from routinectl.core.reaction import MOST_LINKS
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Request, Standing
-from routinectl.core.units import format_duration, from_iso, to_epoch, to_iso
+from routinectl.core.units import format_duration, format_size, from_iso, to_epoch, to_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,18 @@ def _quiet_hours(asking: Asking) -> Refusal | None:
 
 
 def _daily_budget(asking: Asking) -> Refusal | None:
-    most, caps = asking.routine.runs_per_day, asking.routine.spending.day
-    if most is None and not caps.any:
+    most, caps, work = asking.routine.runs_per_day, asking.routine.spending.day, asking.routine.work_per_day
+    value: object
+    if most is None and not caps.any and not work:
         return None
     day = local_day(asking.routine, asking.now)
     if most is not None and asking.standing.runs_on(day) >= most:
         return Refusal("daily_budget", facts={"rule": "budget.per_day.runs", "value": most})
+    worked = asking.standing.worked_on(day)
+    full = next((kind for kind, cap in work.items() if worked.get(kind, 0.0) >= cap), "")
+    if full:
+        value = format_size(int(work[full])) if full == "output" else format_duration(timedelta(seconds=work[full]))
+        return Refusal("daily_budget", facts={"rule": f"budget.per_day.{full}", "value": value})
     over = caps.is_over(asking.standing.spent_on(day))
     value = caps.tokens if over == "tokens" else caps.cost
     return Refusal("daily_budget", facts={"rule": f"budget.per_day.{over}", "value": value}) if over else None

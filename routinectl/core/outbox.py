@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from routinectl.core.event import Event
 from routinectl.core.notice import Block, Notice, notice_from
+from routinectl.core.schedule.zone import Zone
 from routinectl.core.units import from_iso, to_iso
 
 _FIRST_DELAY, _MOST_DELAY = timedelta(seconds=30), timedelta(hours=1)
@@ -62,6 +63,14 @@ class Letter:
         return any(notice.high for notice in self.notices)
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How many notices of a routine go out on a day of its zone."""
+
+    count: int
+    zone: Zone
+
+
 @dataclass(slots=True)
 class Trouble:
     """A target that fails: since when, how often, when it is tried again, and what it said last."""
@@ -78,19 +87,43 @@ class Outbox:
 
     waiting: list[Waiting] = field(default_factory=list)
     troubles: dict[str, Trouble] = field(default_factory=dict)
+    posted: dict[str, list[Any]] = field(default_factory=dict)  # routine -> the last day of its zone with a notice, and how many
 
-    def post(self, notice: Notice, blocks: Sequence[Block], targets: Collection[str], now: datetime) -> list[Event]:
-        """Put a notice out for whoever wants it; return the failures that are known already: targets that there are not."""
+    def post(
+        self, notice: Notice, blocks: Sequence[Block], targets: Collection[str], now: datetime, most: Most | None = None
+    ) -> list[Event]:
+        """Put a notice out for whoever wants it; return the failures that are known already: targets that there are not.
+
+        Over the `most` that its routine may tell in a day, it waits for the next one.
+        """
         due: dict[str, datetime] = {}
         for block in blocks:
             if block.wants(notice):
                 until = block.waits_until(notice, now) or now
                 for target in block.to or targets:
                     due[target] = min(due.get(target, until), until)
+        if most is not None and due:
+            rest = self._counted(notice.routine, most, now)
+            due = {target: max(until, rest) for target, until in due.items()}
         self.waiting += [Waiting(notice, target, to_iso(at)) for target, at in due.items() if target in targets]
         missing = [target for target in due if target not in targets]
         lost = [self._record("notice.failed", Letter(target, (notice,)), now, error="there is no such target") for target in missing]
         return lost + self._overflow(now)
+
+    def posted_on(self, routine: str, day: str) -> int:
+        """Return how many notices of a routine were put out on a day of its zone (known only where its budget counts them)."""
+        found = self.posted.get(routine)
+        return found[1] if found and found[0] == day else 0
+
+    def _counted(self, routine: str, most: Most, now: datetime) -> datetime:
+        """Count a notice; return from when on it may be told: now, or from the next day of its zone on."""
+        local = now.astimezone(most.zone.info)
+        day = local.date().isoformat()
+        count = self.posted_on(routine, day)
+        if count < most.count:
+            self.posted[routine] = [day, count + 1]
+            return now
+        return (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
     def _overflow(self, now: datetime) -> list[Event]:
         counts = Counter(item.target for item in self.waiting)
@@ -164,10 +197,10 @@ class Outbox:
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return {"waiting": [asdict(item) for item in self.waiting],
-                "troubles": {target: asdict(trouble) for target, trouble in self.troubles.items()}}  # fmt: skip
+                "troubles": {target: asdict(trouble) for target, trouble in self.troubles.items()}, "posted": self.posted}  # fmt: skip
 
 
 def outbox_from(plain: Mapping[str, Any]) -> Outbox:
     """Return the outbox of JSON data."""
     waiting = [Waiting(notice_from(item["notice"]), item["target"], item["due"]) for item in plain.get("waiting", ())]
-    return Outbox(waiting, {target: Trouble(**item) for target, item in plain.get("troubles", {}).items()})
+    return Outbox(waiting, {target: Trouble(**item) for target, item in plain.get("troubles", {}).items()}, plain.get("posted", {}))

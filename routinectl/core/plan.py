@@ -12,6 +12,7 @@ from typing import Any
 
 from routinectl.core.problem import path_text
 from routinectl.core.routine import build
+from routinectl.core.units import parse_duration, parse_size
 
 Doc = Mapping[str, Any]
 SPAN = timedelta(days=30)
@@ -101,7 +102,17 @@ def _widens(key: str, was: Any, now: Any, *, new: bool) -> bool:
         return now is not None
     if key in ("approval", "approval.when"):
         return not new and _MODES.get(now or "none", 2) > _MODES.get(was or "none", 2)
-    return key.startswith("budget.") and not new and now is None
+    return key.startswith("budget.") and not new and was is not None and (now is None or _amount(now) > _amount(was))
+
+
+def _amount(text: Any) -> float:
+    """Return a cap of a budget as a number: it is one, a size or a duration."""
+    if isinstance(text, (int, float)):
+        return text
+    try:
+        return float(parse_size(text))
+    except ValueError:
+        return parse_duration(text).total_seconds()
 
 
 def summary(changes: list[Change]) -> dict[str, int]:

@@ -111,6 +111,8 @@ def named(instant: datetime, key: str, kind: str = "") -> str:
 
 def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts: dict[str, Any], now: datetime) -> Event:
     """Return the claim of a start; `facts` are the content fingerprint and the commit, as far as they are known."""
+    if "reserved" in facts or routine.runs_per_day is not None:
+        facts = {**facts, "day": local_day(routine, now)}
     if start.retry is not None:
         again = {"at": to_iso(now), "run": start.retry.id, "attempt": start.retry.attempt, "lease": lease, "due": to_iso(start.due),
                  "reason": start.reason, "revision": standing.revision}  # fmt: skip
@@ -138,8 +140,6 @@ def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts:
             data |= {"detail": f"made up for the slot {to_iso(start.request.slot)}", "for_slot": to_iso(start.request.slot)}
         if routine.dedup_window and start.request.payload is not None:
             data["dedup"] = [payload_key(start.request.payload), routine.dedup_window.total_seconds()]
-    if routine.runs_per_day is not None:
-        data["day"] = local_day(routine, now)
     if start.collapsed is not None:
         data["collapsed"] = interval_data(start.collapsed)
     return Event("run.claimed", start.id, data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -108,6 +108,8 @@ class Routine:
     idempotent: bool = False
     pause_after_failures: int | None = None
     runs_per_day: int | None = None
+    notices_per_day: int | None = None
+    work_per_day: Mapping[str, float] = field(default_factory=dict)  # of `budget.WORK`, what all runs of a day may use
     approval: Approval = Approval()
     sla: Sla = sla.NONE
     expect: Expect = expect.NOTHING
@@ -124,6 +126,12 @@ class Routine:
     def hosted(self) -> bool:
         """Whether a process of ours stands around a run: to ask a model, or to propose what a program has edited."""
         return self.action.prompt is not None or self.action.job is not None or self.permissions.level == "propose_edits"
+
+    @property
+    def work(self) -> dict[str, float]:
+        """What one run may use by itself, of `budget.WORK`."""
+        own = {"wall": self.timeout.total_seconds(), "output": float(self.output_cap)}
+        return own if self.cpu is None else own | {"cpu": self.cpu.total_seconds()}
 
     @property
     def others(self) -> list[str]:
@@ -196,6 +204,8 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         idempotent=doc.get("idempotent", False),
         pause_after_failures=doc.get("pause_after_failures"),
         runs_per_day=caps.get("per_day", {}).get("runs"),
+        notices_per_day=caps.get("per_day", {}).get("notices"),
+        work_per_day=budget.read_work(caps),
         approval=_approval(doc.get("approval", "none")),
         sla=sla.read(doc.get("sla", {})),
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,

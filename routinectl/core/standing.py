@@ -135,6 +135,7 @@ class Standing:
     day: list[Any] = field(default_factory=list)  # the last day (of its zone) with a start, and how many
     hour: list[Any] = field(default_factory=list)  # the last hour (UTC) with a start, and how many
     spent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by day of its zone: tokens, cost, and what calls have reserved
+    worked: dict[str, dict[str, Any]] = field(default_factory=dict)  # by day of its zone: what runs used of `budget.WORK`, and reserve
     recent: str = ""  # how the last `RECENT` runs ended, the newest last: the first letter of each outcome
     heard: list[str] = field(default_factory=list)  # what the last requests of triggers that are no time came from
     position: tuple[str, str] = ("", "")  # id and time of the last event folded
@@ -157,6 +158,18 @@ class Standing:
             return Amount()
         held = found["reserved"].values()
         return Amount(found["tokens"] + sum(item[0] for item in held), found["cost"] + sum(item[1] for item in held))
+
+    def worked_on(self, day: str) -> dict[str, float]:
+        """Return what runs have used of a day of the routine's zone and still reserve, of `budget.WORK` (where a budget of the day counts it)."""
+        found = self.worked.get(day)
+        if found is None:
+            return {}
+        parts = [found["used"], *found["reserved"].values()]
+        return {kind: sum(part.get(kind, 0.0) for part in parts) for kind in dict.fromkeys(kind for part in parts for kind in part)}
+
+    def reserved_by(self, run: str) -> dict[str, float]:
+        """Return what a run that goes on has reserved of its day, of `budget.WORK`."""
+        return next((day["reserved"][run] for day in self.worked.values() if run in day["reserved"]), {})
 
     def runs_on(self, day: str) -> int:
         """Return how many runs were started on a day of the routine's zone (known only where a budget counts them)."""
@@ -334,6 +347,7 @@ def _claimed(standing: Standing, event: Event) -> None:
         data["timeout"], data["kill_grace"], boot=data.get("boot", ""), payload=data.get("payload"),
         facts={key: data[key] for key in _CLAIM_FACTS if data.get(key)})  # fmt: skip
     standing.last_run = data["run"]
+    _work_reserved(standing, data)
     if data.get("mode") in APART:
         return
     standing.run_count += 1
@@ -344,6 +358,7 @@ def _claimed(standing: Standing, event: Event) -> None:
 
 
 def _claimed_again(standing: Standing, event: Event) -> None:
+    _work_reserved(standing, event.data)
     run = standing.runs.get(event.data["run"])
     if run is not None:
         run.attempt, run.lease, run.boot = event.data["attempt"], event.data["lease"], event.data.get("boot", "")
@@ -366,8 +381,34 @@ def _count(standing: Standing, event: Event) -> None:
 _CLAIM_FACTS = ("revision", "fingerprint", "content", "commit", "mode", "detail", "for_slot", "tree", "chain", "confinement")
 
 
+def _work_reserved(standing: Standing, data: Mapping[str, Any]) -> None:
+    if "reserved" in data:
+        standing.worked.setdefault(data["day"], {"used": {}, "reserved": {}})["reserved"][data["run"]] = data["reserved"]
+        for old in sorted(standing.worked)[:-_DAYS_KEPT]:
+            del standing.worked[old]
+
+
+def _work_done(standing: Standing, data: Mapping[str, Any]) -> None:
+    """Take in what an attempt has used; what is not known counts as all that it had reserved."""
+    for day in standing.worked.values():
+        reserved = day["reserved"].pop(data["run"], None)
+        for kind, most in (reserved or {}).items():
+            day["used"][kind] = round(day["used"].get(kind, 0.0) + _use(data, kind, most), 3)
+
+
+def _use(data: Mapping[str, Any], kind: str, most: float) -> float:
+    if data["outcome"] == "not_started":
+        return 0.0
+    if kind == "wall":
+        return (from_iso(data["at"]) - from_iso(data["started_at"])).total_seconds() if data.get("started_at") else most
+    found = data.get("cpu_seconds" if kind == "cpu" else "output_bytes")
+    stopped = str(data.get("detail", "")).rpartition(".")[2] == kind  # for it: a hundredth that is left is no reason for one more run
+    return most if found is None or (stopped and found < most) else float(found)
+
+
 def _retrying(standing: Standing, event: Event) -> None:
     run = standing.runs.get(event.data["run"])
+    _work_done(standing, event.data)
     if run is not None:
         run.attempt, run.retry_at = event.data["next_attempt"], from_iso(event.data["retry_at"])
         run.last_end = {key: event.data.get(key) for key in ("outcome", "exit_code", "signal", "message")}
@@ -393,6 +434,7 @@ def _ended(standing: Standing, event: Event) -> None:
     if standing.runs.pop(data["run"], None) is None:
         return
     _settle_rest(standing, data["run"])
+    _work_done(standing, data)
     standing.last_run, standing.last_outcome = data["run"], data["outcome"]
     standing.last_result, standing.last_run_at = data.get("message") or "", _at(event)
     if data.get("mode") in APART:

@@ -81,6 +81,12 @@ def duration_words(seconds: int) -> str:
     return "0 seconds"
 
 
+def format_size(count: int) -> str:
+    """Return bytes as `parse_size` reads them, in the largest unit that leaves a whole number (`2KiB`, `1500`)."""
+    unit = next((unit for unit in ("TiB", "GiB", "MiB", "KiB") if count and count % _SIZE_UNITS[unit] == 0), "")
+    return f"{count // _SIZE_UNITS[unit]}{unit}" if unit else str(count)
+
+
 def parse_size(text: str | int) -> int:
     """Return a size in bytes (`512MiB`, `10MB`, `4096`). Raises ValueError when it is not one."""
     if isinstance(text, int):

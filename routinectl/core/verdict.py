@@ -30,7 +30,7 @@ SKIPPED = {
     "max_runs": "the routine has used up its max_runs",
     "dedup": "the same payload started a run less than the dedup window ago",
     "quiet_hours": "it fell into the quiet hours, and the misfire policy is skip",
-    "daily_budget": "the runs, tokens or money of the day are used up (budget.per_day)",
+    "daily_budget": "what a day may have of it is used up (budget.per_day)",
     "fire_rate": "the routine has started as often in this hour as the workspace allows (limits.max_fires_per_hour)",
     "draft": "it is a draft that an agent made, and no person has activated it",
     "denied": "a person denied the approval it needs",

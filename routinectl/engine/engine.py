@@ -12,16 +12,17 @@ it is made is the decision that is written. The lock is held for a batch of at m
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from routinectl import clock
-from routinectl.core import decision, gates, record, retry
+from routinectl.core import budget, decision, gates, record, retry
 from routinectl.core.admit import admit, place_in_line
 from routinectl.core.event import Event
 from routinectl.core.expect import NOTHING
@@ -60,6 +61,7 @@ class Claimed:
     key: str
     lock: Lock
     prepared: launch.Prepared
+    reserved: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -242,9 +244,25 @@ class Engine:
         payload = launch.given(start)
         if payload is not None:
             facts["payload"] = payload
+        reserved: dict[str, float] = {}
+        if routine.work_per_day:
+            reserved = self._reservation(routine, standing, claimed, now)
+            facts["reserved"] = reserved
+            facts["timeout"] = reserved.get("wall", routine.timeout.total_seconds())
+            prepared = launch.within(prepared, reserved)
         event = record.claim(start, routine, standing, taken[0], facts, now)
-        claimed.append(Claimed(start, routine, start.retry.key if start.retry else event.data["run"], taken[1], prepared))
+        key = start.retry.key if start.retry else event.data["run"]
+        claimed.append(Claimed(start, routine, key, taken[1], prepared, reserved))
         return [event]
+
+    @staticmethod
+    def _reservation(routine: Routine, standing: Standing, claimed: Sequence[Claimed], now: datetime) -> dict[str, float]:
+        """Return what a run may use of its day beside all that went before it, those of the same decision included."""
+        used = standing.worked_on(gates.local_day(routine, now))
+        for item in claimed:
+            for kind, amount in item.reserved.items() if item.start.id == routine.id else ():
+                used[kind] = used.get(kind, 0.0) + amount
+        return budget.reservation(routine.work_per_day, routine.work, used)
 
     def _bound(
         self, start: Start, routine: Routine, standing: Standing, prepared: launch.Prepared, now: datetime
@@ -307,8 +325,8 @@ class Engine:
         """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
         prepared, routine = self.prepare(name), self._routine(name)
         lease.make(self.layout, name)
-        if prepared.fault or gates.is_bound(routine, self.world.standing(name)):
-            return  # approved bytes are sealed when it is claimed, not before
+        if prepared.fault or routine.work_per_day or gates.is_bound(routine, self.world.standing(name)):
+            return  # approved bytes are sealed, and a share of the day is reserved, when it is claimed, not before
         slot = from_epoch(round(wake)) - routine.offset
         if not routine.schedule.count(slot - timedelta(seconds=1), slot):
             return  # it is woken for something else: the end of quiet hours, a promise
@@ -322,6 +340,8 @@ class Engine:
         run = standing.runs.get(run_of(key))
         if run is not None and "tree" not in run.facts and gates.is_bound(routine, standing):
             prepared = self._sealed(routine, standing, prepared, str(run.facts.get("content", "")))
+        if routine.work_per_day and not prepared.day:  # it was claimed by a process that is gone
+            prepared = launch.within(prepared, standing.reserved_by(run_of(key)))
         entry = launch.entry_of(self.layout, routine, prepared, start, key, now)
         entry["nofile"] = self.descriptors
         return encode(entry)
@@ -448,9 +468,15 @@ class Engine:
         message, quiet = run_logs.summary(self.layout.run(name, run.key))
         data |= _outcome(item["status"], item["stopped"], run, quiet=quiet)
         data["message"] = self._masked(name, message)
-        if item.get("over"):
-            data |= {"outcome": "over_budget", "detail": f"budget.{item['over']}"}
         routine = self.world.routine(name)
+        reserved = self.world.standing(name).reserved_by(run.id)
+        if item.get("over"):
+            own = routine is None or routine.work.get(item["over"], math.inf) <= reserved.get(item["over"], math.inf)
+            data |= {"outcome": "over_budget", "detail": f"budget.{'' if own else 'per_day.'}{item['over']}"}
+        elif routine is not None and item["stopped"] == "timed_out" and reserved.get("wall", math.inf) < routine.work["wall"]:
+            data |= {"outcome": "over_budget", "detail": "budget.per_day.wall"}
+        if "output" in reserved:
+            data["output_bytes"] = run_logs.output_size(self.layout.run(name, run.key))
         if routine is not None and not item["stopped"] and not item.get("over") and data["exit_code"] is not None:
             fault = judge(self.layout, routine, run, data["exit_code"], item)
             if not fault and data["outcome"] == "failed":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import pwd
 import re
@@ -59,6 +60,7 @@ class Prepared:
     confine: confinement.Spec | None = None
     judge: dict[str, Any] | None = None  # the command that judges the result
     ready: tuple[datetime, bytes] | None = None  # the entry of the next slot, made before its instant
+    day: Mapping[str, float] = field(default_factory=dict)  # what is reserved for it of the day's budget (`budget.WORK`)
     sealed: Sealed | None = None  # the bytes it acts with, where only approved ones may be
 
 
@@ -107,6 +109,12 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
     masks = [text for text in (*secrets.values(), model["key"] if model else "") if text]
     limits = confinement.limits(routine)
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge, asks=model)
+
+
+def within(prepared: Prepared, day: Mapping[str, float]) -> Prepared:
+    """Return what a run needs that may use no more of its day than this, of `budget.WORK`."""
+    limits = {**prepared.limits, "cpu": max(math.ceil(day["cpu"]), 1)} if "cpu" in day else prepared.limits
+    return replace(prepared, limits=limits, day=day, ready=None)
 
 
 def with_sealed(layout: Layout, routine: Routine, prepared: Prepared, copy: Sealed) -> Prepared:
@@ -268,8 +276,8 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     entry: dict[str, Any] = {
         "run": key, "id": routine.id, "argv0": prepared.argv0, "argv": prepared.argv, "env": env, "cwd": prepared.cwd,
         "umask": prepared.umask, "stdin": given if routine.action.stdin_payload else os.devnull,
-        "deadline": 0, "timeout": routine.timeout.total_seconds(), "grace": routine.kill_grace.total_seconds(),
-        "cap": routine.output_cap, "keep": routine.keep_leftovers,
+        "deadline": 0, "timeout": _timeout(routine, prepared), "grace": routine.kill_grace.total_seconds(),
+        "cap": int(prepared.day.get("output", routine.output_cap)), "keep": routine.keep_leftovers,
     }  # fmt: skip
     if prepared.masks:
         entry["mask"] = prepared.masks
@@ -357,7 +365,7 @@ def _asking(layout: Layout, routine: Routine, prepared: Prepared, entry: dict[st
         "shared": [item for item in asks["shared"] if not set(item[1]).isdisjoint(routine.tags)], "day": gates.local_day(routine, now),
         "budget": {"tokens": spending.run.tokens, "cost_usd": spending.run.cost,
                    "per_day": {"tokens": spending.day.tokens, "cost_usd": spending.day.cost}},
-        "seconds": routine.timeout.total_seconds(),
+        "seconds": _timeout(routine, prepared),
     }  # fmt: skip
     if prepared.sealed is not None:
         spec["file"] = prepared.sealed.where(spec["file"])
@@ -381,7 +389,7 @@ def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confine
 
 def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, str]:
     """Return the whole environment of one attempt."""
-    deadline = (now + routine.timeout).replace(microsecond=0) + timedelta(seconds=1)
+    deadline = (now + timedelta(seconds=_timeout(routine, prepared))).replace(microsecond=0) + timedelta(seconds=1)
     asked = start.request or (start.retry and start.retry.request)
     return {
         **prepared.env,
@@ -392,6 +400,11 @@ def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Sta
         "ROUTINE_RESULT": f"{layout.run(routine.id, key)}/result",
         "ROUTINE_DEADLINE": to_iso(deadline),
     }
+
+
+def _timeout(routine: Routine, prepared: Prepared) -> float:
+    """Return how long a run may take, in seconds: its timeout, or what is left of the day."""
+    return prepared.day.get("wall", routine.timeout.total_seconds())
 
 
 def _kind(start: Start) -> str:

@@ -189,6 +189,13 @@ def size_of(layout: Layout, routine_id: str, run_id: str) -> int:
     return total
 
 
+def output_size(folder: Path) -> int:
+    """Return the bytes that are kept of a run's output."""
+    with contextlib.suppress(OSError):
+        return os.stat(folder / "out").st_blocks * 512  # what was cut out of its middle takes none
+    return 0
+
+
 def tree_size(folder: Path) -> int:
     """Return the bytes that the files below a folder take, 0 when there is none."""
     total = 0

@@ -21,7 +21,7 @@ from typing import Any
 from routinectl import clock
 from routinectl.core.event import Event
 from routinectl.core.notice import Block, Desk, Notice, blocks, incidents_from
-from routinectl.core.outbox import Letter, Outbox, outbox_from
+from routinectl.core.outbox import Letter, Most, Outbox, outbox_from
 from routinectl.core.settings import Notify, Target
 from routinectl.core.units import to_iso
 from routinectl.errors import BusyError, DefinitionError, NotFoundError, RoutinectlError
@@ -102,12 +102,17 @@ class Notifier:
     def _post(self, notices: Iterable[Notice]) -> list[Event]:
         found: list[Event] = []
         for notice in notices:
-            found += self.outbox.post(self._with_output(notice), self._blocks(notice.routine), self.wanted.targets, self.session.now)
+            wanted, most = self._blocks(notice.routine), self._most(notice.routine)
+            found += self.outbox.post(self._with_output(notice), wanted, self.wanted.targets, self.session.now, most)
         return found
 
     def _blocks(self, name: str) -> list[Block]:
         doc = self.session.standing(name).doc
         return blocks(doc) if doc is not None else [Block()]
+
+    def _most(self, name: str) -> Most | None:
+        routine = self.session.routine(name)
+        return Most(routine.notices_per_day, routine.zone) if routine is not None and routine.notices_per_day is not None else None
 
     def _with_output(self, notice: Notice) -> Notice:
         """Return a notice of a failed run with the end of what the run printed, in which secrets are masked."""

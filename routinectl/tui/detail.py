@@ -237,10 +237,10 @@ def bars(budgets: list[Row], tones: Tones) -> Text:
         text.append(f"  {show.fit(item['id'], 22)} {show.fit(show.words(item['what']), 9)} ").append(
             "█" * full, tones[BAD] if share >= 1 else tones[show.ACCENT]
         )
-        text.append("░" * (24 - full), tones[CALM]).append(f"  {item['used']:,.6g} of {item['cap']:,.6g}")
+        text.append("░" * (24 - full), tones[CALM]).append(f"  {item['words']['used']} of {item['words']['cap']}")
         forecast = item["forecast"]
         text.append(
-            f"  the day would come to {forecast:,.4g}\n" if forecast is not None else "\n",
+            f"  the day would come to {item['words']['forecast']}\n" if forecast is not None else "\n",
             tones[WARN] if (forecast or 0) > item["cap"] else tones[CALM],
         )
     return text

@@ -67,14 +67,13 @@ function agent(item) {
 
 export const budgets = () => redrawn("Budgets", async () => {
   const { items } = await get("/budgets");
-  const number = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : value.toLocaleString("en", { maximumFractionDigits: 4 }));
   return [head("Budgets", "What may be spent in a day, and what the day would come to if it went on like this."),
     items.length ? h("div", { className: "sheet wide" }, h("table", {}, h("thead", {}, h("tr", {}, ["Budget of", "In", "Used", "Share", "Reserved", "Cap", "Forecast", "Day"].map((text) => h("th", { scope: "col", className: ["Used", "Reserved", "Cap", "Forecast"].includes(text) ? "number" : "" }, text)))),
-      h("tbody", {}, items.map((row) => h("tr", {}, h("td", {}, row.tags ? [row.id, h("span", { className: "soft" }, ` shared: ${row.tags.join(", ")}`)] : link(row.id)), h("td", {}, words(row.what)), h("td", { className: "number" }, number(row.used)),
-        h("td", {}, h("progress", { max: row.cap || 1, value: Math.min(row.used + row.reserved, row.cap), className: row.left <= 0 ? "full" : "", aria: { label: `${row.used} of ${row.cap} ${row.what} used` } })),
-        h("td", { className: "number" }, number(row.reserved)), h("td", { className: "number" }, number(row.cap)), h("td", { className: `number ${row.forecast > row.cap ? "warn" : ""}` }, row.forecast === null ? "–" : number(row.what === "cost_usd" ? row.forecast : Math.round(row.forecast))),
+      h("tbody", {}, items.map((row) => h("tr", {}, h("td", {}, row.tags ? [row.id, h("span", { className: "soft" }, ` shared: ${row.tags.join(", ")}`)] : link(row.id)), h("td", {}, words(row.what)), h("td", { className: "number" }, row.words.used),
+        h("td", {}, h("progress", { max: row.cap || 1, value: Math.min(row.used + row.reserved, row.cap), className: row.left <= 0 ? "full" : "", aria: { label: `${row.words.used} of ${row.words.cap} ${row.what} used` } })),
+        h("td", { className: "number" }, row.words.reserved), h("td", { className: "number" }, row.words.cap), h("td", { className: `number ${row.forecast > row.cap ? "warn" : ""}` }, row.forecast === null ? "–" : row.words.forecast),
         h("td", { className: "nowrap soft" }, `${row.day} ${row.timezone}`))))))
-      : empty("No budgets", "A routine may have one: budget: {per_day: {runs: 24, tokens: 100000, cost_usd: 2}}")];
+      : empty("No budgets", "A routine may have one: budget: {per_day: {runs: 24, tokens: 100000, cost_usd: 2, cpu: 1h}}")];
 }, ["budget.", "run.", "routine."]);
 
 export const health = () => redrawn("Health", async () => {

@@ -34,8 +34,8 @@ def command(
         elif not found:
             output.say("No routine has a budget of the day. Hint: budget: {per_day: {runs: 24, tokens: 100000}}")
         else:
-            rows = [(row["id"], row["what"], _bar(row), _number(row["used"]), _number(row["reserved"]), _number(row["cap"]),
-                     _number(row["forecast"]) if row["forecast"] is not None else "-", f"{row['day']} {row['timezone']}") for row in found]  # fmt: skip
+            rows = [(row["id"], row["what"], _bar(row), *(row["words"][key] for key in ("used", "reserved", "cap", "forecast")),
+                     f"{row['day']} {row['timezone']}") for row in found]  # fmt: skip
             output.table(rows, ["BUDGET OF", "IN", "", "USED", "RESERVED", "CAP", "FORECAST", "DAY"])
 
 
@@ -44,7 +44,3 @@ def _bar(row: budget.Row) -> str:
     used = min(round(row["used"] / row["cap"] * _WIDTH), _WIDTH) if row["cap"] else _WIDTH
     text = "#" * used + "+" * (round(share * _WIDTH) - used)
     return f"[{text:<{_WIDTH}}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and not float(value).is_integer() else f"{int(value):,}"
