@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
+import browser
 
 from routinectl.api import page
 from routinectl.files.layout import Layout
@@ -20,15 +22,6 @@ from routinectl.tui.source import Local
 from routinectl.tui.table import RoutineTable
 
 COMMAND = [sys.executable, "-m", "routinectl"]
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SEEN = """new MutationObserver(() => { if (document.querySelector(".card") && !window.shown) requestAnimationFrame(() => { window.shown ||= performance.now(); }); })
   .observe(document, {childList: true, subtree: true});"""
 
@@ -68,8 +61,8 @@ async def terminal(root: Path) -> dict[str, float]:
 
 def web(root: Path, count: int = 15) -> dict[str, float]:
     """From the address to the first cards on the screen, the page's files known to the browser."""
-    program = shutil.which("chromium")
-    if program is None:
+    program = browser.find()
+    if not program:
         return {}
     from playwright.sync_api import sync_playwright
 
@@ -85,7 +78,7 @@ def web(root: Path, count: int = 15) -> dict[str, float]:
         time.sleep(3)
         with sync_playwright() as player:
             window = (
-                player.chromium.launch(executable_path=program, args=CHROMIUM)
+                player.chromium.launch(executable_path=program, args=browser.FLAGS)
                 .new_context(viewport={"width": 1280, "height": 860})
                 .new_page()
             )

@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import browser
 import textual
 from demo import make
 
@@ -40,15 +41,6 @@ TERMINAL = {
     "tui-delete": ((90, 22), ["d"], 0),
     "tui-help": ((80, 32), ["question_mark"], 0),
 }
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDE, PHONE = (1280, 800), (390, 844)
 # name -> address, window, colours
 WEB = {
@@ -108,9 +100,9 @@ def web(folder: Path) -> None:
         time.sleep(1)
         token = subprocess.run([*here, "token", "create", "--role", "admin"], capture_output=True, text=True, check=True).stdout.strip()
         with sync_playwright() as player:
-            browser = player.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+            window = player.chromium.launch(executable_path=browser.find(), args=browser.FLAGS)
             for name, (address, (width, height), colours) in WEB.items():
-                page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours).new_page()
+                page = window.new_context(viewport={"width": width, "height": height}, color_scheme=colours).new_page()
                 page.goto(f"http://127.0.0.1:8792/#token={token}")
                 page.get_by_role("heading", name="Routines", exact=True).wait_for()
                 page.evaluate("address => { location.hash = address; }", address)

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-from tests.forking import Forked, Forker
+from forking import Forked, Forker
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
 _MOST = 1 << 20
 
 
@@ -33,13 +33,13 @@ class Forker:
     """The process that forks, from the side of the tests; it ends with them."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self.path = f"\0routinectl-tests-{os.getpid()}"
+        self.path = f"\0routinectl-tests-{os.getpid()}-{id(self)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(self.path)
             listener.listen(16)
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from tests.forking import serve; serve()", str(listener.fileno())],
-                cwd=ROOT, env=dict(env), pass_fds=[listener.fileno()], stdin=subprocess.PIPE)  # fmt: skip
+                [sys.executable, "-c", "from forking import serve; serve()", str(listener.fileno())],
+                cwd=HERE, env=dict(env), pass_fds=[listener.fileno()], stdin=subprocess.PIPE)  # fmt: skip
         atexit.register(self.end)
 
     def end(self) -> None:

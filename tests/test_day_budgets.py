@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from conftest import until
 
 from routinectl.core import budget
 from routinectl.core.event import Event
 from routinectl.core.standing import Standing
-from tests.conftest import until
 
 
 def routine(workspace, command: str, caps: str, more: str = "") -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
 from pathlib import Path
 
+import browser as chromium
+import demo
 import httpx
 import pytest
-from conftest import ROOT, Workspace, clean_environment, stop_keepers, until
+from conftest import Workspace, clean_environment, stop_keepers, until
 
 from routinectl import clock
 from routinectl.api import page as pages
@@ -19,17 +20,8 @@ from routinectl.core.units import to_iso
 from routinectl.files.layout import Layout
 from routinectl.operations.session import Session
 
-CHROMIUM = shutil.which("chromium") or ""
+CHROMIUM = chromium.find()
 needs_a_browser = pytest.mark.skipif(not CHROMIUM or not importlib.util.find_spec("playwright"), reason="chromium is not installed")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 MOST_BYTES = 150_000
 PATIENCE = 20_000  # milliseconds
 
@@ -81,7 +73,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
-        found = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        found = player.chromium.launch(executable_path=CHROMIUM, args=chromium.FLAGS)
         yield found
         found.close()
 
@@ -424,9 +416,6 @@ def test_the_keyboard_reaches_everything(site, visit):
 
 @pytest.fixture(scope="module")
 def homelab(tmp_path_factory):
-    specification = importlib.util.spec_from_file_location("demo", ROOT / "docs/demo.py")
-    demo = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(demo)
     root = tmp_path_factory.mktemp("demo") / "homelab"
     demo.make(root, clock.now())
     workspace = Workspace(root, clean_environment(tmp_path_factory.mktemp("home")))

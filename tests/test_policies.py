@@ -7,8 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
-
-from tests.conftest import until
+from conftest import until
 
 BY_HAND = "name: {name}\n{more}action:\n  command: {command}\n"
 FLAKY = "'test -e ../../again && exit 0; touch ../../again; exit 4'"

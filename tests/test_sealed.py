@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from conftest import until
 
 from routinectl import clock
 from routinectl.engine.engine import Engine
 from routinectl.files import config, sealed
 from routinectl.files.layout import Layout
 from routinectl.operations.upkeep import keep_up
-from tests.conftest import until
 
 ASKS = "approval: before_first_run\n"
 WAITS = "#!/bin/sh\necho on its way > memory/sign\nwhile [ ! -e memory/go ]; do sleep 0.05; done\n. ./part.sh\necho and done\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import demo
 import pytest
 import textual
 from conftest import PATIENCE, ROOT, Workspace, clean_environment, stop_keepers, until
@@ -423,16 +423,13 @@ def test_enabling_and_disabling(workspace, local):
     assert "enabled: false   # for now" in path.read_text()
 
 
-def demo(folder: Path, now) -> Path:
-    specification = importlib.util.spec_from_file_location("demo", ROOT / "docs/demo.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    module.make(folder, now)
+def made(folder: Path, now) -> Path:
+    demo.make(folder, now)
     return folder
 
 
 def test_what_waits_is_answered_with_its_changes_before_ones_eyes(tmp_path):
-    root = demo(tmp_path / "homelab", clock.now())
+    root = made(tmp_path / "homelab", clock.now())
     source = Local(Layout(root), "ada")
 
     async def go():
@@ -657,7 +654,7 @@ def homelab(tmp_path_factory):
     patch.setattr(clock, "now", lambda: found.NOW)
     patch.setenv("TZ", "Europe/Berlin")
     time.tzset()
-    yield found, demo(tmp_path_factory.mktemp("pictures") / "homelab", found.NOW)
+    yield found, made(tmp_path_factory.mktemp("pictures") / "homelab", found.NOW)
     patch.undo()
     time.tzset()
 

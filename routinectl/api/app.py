@@ -24,7 +24,8 @@ from routinectl import clock
 from routinectl.api import answer, openapi, page
 from routinectl.api.access import Caller, caller_of, check_origin
 from routinectl.api.answer import Answer, HttpError
-from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
+from routinectl.api.call import Call
+from routinectl.api.endpoints import ENDPOINTS, Endpoint
 from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
 from routinectl.core import message as messages

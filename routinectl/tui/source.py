@@ -19,7 +19,8 @@ from routinectl import clock
 from routinectl.api import answer
 from routinectl.api.access import Caller
 from routinectl.api.answer import HttpError
-from routinectl.api.endpoints import ENDPOINTS, Call, Endpoint
+from routinectl.api.call import Call
+from routinectl.api.endpoints import ENDPOINTS, Endpoint
 from routinectl.errors import RoutinectlError, UsageError
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
