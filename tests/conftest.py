@@ -19,6 +19,11 @@ from pathlib import Path
 import pytest
 from forking import Forked, Forker
 
+from routinectl.core.event import Event
+from routinectl.core.units import to_iso
+from routinectl.files.layout import Layout
+from routinectl.operations.session import Session
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
 
@@ -91,6 +96,11 @@ class Workspace:
                 if kind in (None, event["type"]) and subject in (None, event["subject"]):
                     found.append(event)
         return found
+
+    def record(self, kind: str, routine_id: str, **data) -> None:
+        """Put an event on record, now."""
+        with Session(Layout(self.root)) as session:
+            session.append(Event(kind, routine_id, {"at": to_iso(session.now), **data}))
 
     @contextmanager
     def serving(self, *options: str, env: dict[str, str] | None = None) -> Iterator[Serving]:

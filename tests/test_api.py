@@ -396,6 +396,29 @@ def test_what_an_agent_proposes_is_done_once_by_a_user(site):
     assert user.get("/proposals").json() == {"items": []}
 
 
+def test_what_waits_for_review_is_run_or_dismissed(site):
+    user, name, other = site.client("user"), site.new(), site.new()
+    for day in (1, 2, 3):
+        site.workspace.record("slot.held", name, slot=f"2026-03-0{day}T09:00:00Z", reason="review")
+    site.workspace.record("slot.held", other, slot="2026-03-01T09:00:00Z", reason="damaged")
+    found = user.get("/reviews").json()["items"]
+
+    assert [(item["id"], item["slot"][8:10]) for item in found] == [(name, "01"), (other, "01"), (name, "02"), (name, "03")]
+    assert "the journal" in found[1]["words"]
+    assert site.client("user", "bob").get("/reviews").json() == {"items": []}
+    problem(site.client("user", "bob").post(f"/routines/{name}/review", json={"run": True}), 404)
+    problem(site.client("viewer").post(f"/routines/{name}/review", json={"run": True}), 403)
+    problem(user.post(f"/routines/{name}/review", json={"run": "yes"}), 400)
+    problem(user.post(f"/routines/{name}/review", json={"run": False, "slot": "soon"}), 400)
+    assert user.post(f"/routines/{name}/review", json={"run": False, "slot": "2026-03-03T09:00:00Z"}).json() == {
+        "answered": ["2026-03-03T09:00:00Z"]
+    }
+    assert user.post(f"/routines/{name}/review", json={"run": True}).json() == {"answered": ["2026-03-02T09:00:00Z"]}
+    assert user.post(f"/routines/{other}/review", json={"run": False}).json() == {"answered": ["2026-03-01T09:00:00Z"]}
+    problem(user.post(f"/routines/{other}/review", json={"run": False}), 404)
+    until(lambda: [event["data"].get("slot") for event in site.workspace.events("run.claimed", name)] == ["2026-03-02T09:00:00Z"])
+
+
 def test_a_person_makes_tokens_and_a_run_does_not(site, command_line):
     name = site.new(action={"command": f"{command_line} -w {site.workspace.root} token create --role admin"})
     run = site.client().post(f"/routines/{name}/run_now").json()["run"]

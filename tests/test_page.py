@@ -303,6 +303,21 @@ def test_run_now_and_the_log_as_it_comes(site, visit):
 
 
 @needs_a_browser
+def test_a_run_with_an_input_of_its_own(site, visit):
+    define(site, "greets", "name: Greets\naction: {command: 'cat $ROUTINE_PAYLOAD'}\n")
+    window = visit(path="#/routines/greets")
+    window.get_by_role("button", name="Run with input").click()
+    window.get_by_role("dialog").get_by_label("JSON").fill('{"to": ')
+    window.get_by_role("dialog").get_by_role("button", name="Run it").click()
+    window.get_by_text("That is no JSON").wait_for()
+    assert not site.workspace.events("run.requested", "greets")
+    window.get_by_role("button", name="Run with input").click()
+    window.get_by_role("dialog").get_by_label("JSON").fill('{"to": "the world"}')
+    window.get_by_role("dialog").get_by_role("button", name="Run it").click()
+    window.get_by_label("Output of the run").get_by_text('"to": "the world"').wait_for()
+
+
+@needs_a_browser
 def test_a_run_is_stopped(site, visit):
     define(site, "long", "name: Long\ntimeout: 1m\nkill_grace: 1s\naction: {command: 'echo begun; sleep 50'}\n")
     window = visit(path="#/routines/long")
@@ -493,6 +508,25 @@ def test_what_waits_is_answered_there(homelab, visit):
     window.get_by_role("dialog").get_by_role("button", name="Deny it").click()
     window.get_by_role("heading", name="Nothing waits").wait_for()
     assert homelab.workspace.events("approval.denied", "deploy")[0]["data"]["note"] == "not today"
+
+
+@needs_a_browser
+def test_what_waits_for_review_is_run_or_dismissed(site, visit):
+    for name in ("late-one", "late-two"):
+        site.workspace.define(name, f"name: {name}\ntriggers: [{{daily: '09:00'}}]\naction: {{command: 'true'}}\n")
+    until(lambda: {event["subject"] for event in site.workspace.events("routine.created")} >= {"late-one", "late-two"})
+    for name in ("late-one", "late-two"):
+        site.workspace.record("slot.held", name, slot="2026-03-01T09:00:00Z", reason="review")
+    window = visit(where=site, path="#/approvals")
+    sheet = window.locator(".sheet").filter(has=window.get_by_role("heading", name="late-one"))
+    sheet.get_by_text("older than").wait_for()
+    sheet.get_by_role("button", name="Dismiss").click()
+    window.get_by_role("dialog").get_by_role("button", name="Dismiss it").click()
+    sheet.wait_for(state="detached")
+    window.get_by_role("button", name="Run", exact=True).click()
+    window.get_by_role("dialog").get_by_role("button", name="Run it").click()
+    until(lambda: site.workspace.events("run.ended", "late-two"))
+    assert [event["data"]["reason"] for event in site.workspace.events("slot.skipped", "late-one")] == ["dismissed"]
 
 
 @needs_a_browser

@@ -458,6 +458,54 @@ def test_what_waits_is_answered_with_its_changes_before_ones_eyes(tmp_path):
     stop_keepers(root)
 
 
+def test_a_run_with_an_input_of_its_own(workspace, local):
+    workspace.define("greets", "name: Greets\ntimeout: 1m\naction: {command: 'cat $ROUTINE_PAYLOAD'}\n")
+
+    async def go():
+        async with opened(local) as pilot:
+            await pilot.press("R")
+            await see(pilot, "Run Greets with input")
+            await pilot.press(*"nonsense", "enter")
+            await see(pilot, "That is no JSON")
+            await pilot.press("R")
+            await see(pilot, "Run Greets with input")
+            pilot.app.screen.query_one("#ask-note").value = '{"to": "the world"}'
+            await pilot.press("enter")
+            await see(pilot, '"to": "the world"')
+
+    play(go())
+    assert len(workspace.events("run.requested", "greets")) == 1
+
+
+def test_what_waits_for_review_is_run_or_dismissed(workspace, local):
+    for name in ("one", "two"):
+        workspace.define(name, f"name: {name}\ntriggers: [{{daily: '09:00'}}]\n" + COMMAND)
+    workspace.ok("list")
+    for name in ("one", "two"):
+        for day in (1, 2):
+            workspace.record("slot.held", name, slot=f"2026-03-0{day}T09:00:00Z", reason="review")
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "2 waiting")
+            await see(pilot, "2 to review")
+            await pilot.press("w")
+            await see(pilot, "2026-03-02T09:00:00Z")
+            await pilot.press("x")
+            await see(pilot, "Dismiss what waits of one?")
+            await pilot.press("shift+tab", "enter")
+            await eventually(pilot, lambda: not pilot.app.rows["one"]["reviews"])
+            await eventually(pilot, lambda: pilot.app.screen.item and pilot.app.screen.item["id"] == "two")
+            await pilot.press("a")
+            await see(pilot, "Run two now?")
+            await pilot.press("enter")
+            await see(pilot, "Nothing waits")
+
+    play(go())
+    assert [event["data"]["reason"] for event in workspace.events("slot.skipped", "one")] == ["dismissed"] * 2
+    assert [event["data"]["slot"] for event in workspace.events("slot.released", "two")] == ["2026-03-02T09:00:00Z"]
+
+
 # -- over HTTP
 
 

@@ -78,6 +78,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "schedule": {"description": "Any text that `add` takes, or a trigger."}, "timezone": {"type": "string"},
             "after": {"type": "string"}, "count": {"type": "integer"}}}, errors=(400, 422)),
     Endpoint("GET", "/approvals", reading.get_approvals, "viewer", "List what waits for a person."),
+    Endpoint("GET", "/reviews", reading.get_reviews, "viewer", "List slots and requests that a person must look at."),
+    Endpoint("POST", "/routines/{id}/review", writing.answer_review, "user", "Have what waits for review run, or dismiss it.", body={
+        "type": "object", "required": ["run"], "properties": {
+            "run": {"type": "boolean", "description": "The newest slot and every request, or none."},
+            "slot": {"type": "string", "description": "One slot, by its instant."}}}, errors=(400, 404)),
     Endpoint("POST", "/routines/{id}/proposals", writing.propose, "agent", "Propose to resume, delete or run it.", 201, body={
         "type": "object", "required": ["what"], "properties": {
             "what": {"enum": list(proposals.KINDS)}, "reason": {"type": "string"}, "payload": _PAYLOAD}}, errors=(400, 404)),

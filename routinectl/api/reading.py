@@ -10,6 +10,7 @@ from routinectl.api.answer import Answer
 from routinectl.api.call import Call, Data, etag, instant_of, proposal_of, shown, text_of
 from routinectl.core import projection
 from routinectl.core.units import to_iso
+from routinectl.core.verdict import words
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.operations import (
     agents,
@@ -21,6 +22,7 @@ from routinectl.operations import (
     look,
     preview,
     proposals,
+    review,
     templates,
     timeline,
     write,
@@ -182,6 +184,12 @@ def schedule_preview(session: Session, call: Call) -> Answer:
 def get_approvals(session: Session, call: Call) -> Answer:
     """Return what waits for a person."""
     return Answer({"items": approvals.waiting(session, call.caller.seen(session))})
+
+
+def get_reviews(session: Session, call: Call) -> Answer:
+    """Return the slots and requests that a person must look at."""
+    found = review.waiting(session, call.caller.seen(session))
+    return Answer({"items": [{**item, "words": words("held", item["reason"])} for item in found]})
 
 
 def get_proposals(session: Session, call: Call) -> Answer:

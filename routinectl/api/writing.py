@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from routinectl.api.answer import Answer, HttpError
-from routinectl.api.call import Call, Data, by, etag, proposal_of, shown, text_of
+from routinectl.api.call import Call, Data, by, etag, instant_of, proposal_of, shown, text_of
 from routinectl.core import document
 from routinectl.core.prompt import DEFAULT_MODEL
 from routinectl.core.units import from_iso, parse_duration
 from routinectl.engine.dispatch import request_id
 from routinectl.errors import ExistsError, UsageError
-from routinectl.operations import approvals, drafting, hooks, lifecycle, proposals, runs, write
+from routinectl.operations import approvals, drafting, hooks, lifecycle, proposals, review, runs, write
 from routinectl.operations.access import owner_of
 from routinectl.operations.session import Session
 
@@ -181,6 +181,14 @@ def approve(session: Session, call: Call) -> Answer:
 def deny(session: Session, call: Call) -> Answer:
     """Deny what a routine asks for."""
     return Answer(approvals.deny(session, call.id_in(session), note=text_of(call.body, "note"), by=by(call)))
+
+
+def answer_review(session: Session, call: Call) -> Answer:
+    """Have what waits for review run, or dismiss it; returns which."""
+    name, run, slot = call.id_in(session), call.body.get("run"), text_of(call.body, "slot")
+    if not isinstance(run, bool):
+        raise UsageError("run is true (have it run) or false (dismiss it)", '{"run": true}')
+    return Answer({"answered": review.answer(session, name, instant_of("slot", slot) if slot else None, run=run, by=by(call))})
 
 
 def propose(session: Session, call: Call) -> Answer:

@@ -29,6 +29,15 @@ NO_FACTS = Facts()
 
 
 REVIEWS = ("review", "damaged", "journal_lost")  # holds that wait for a person
+
+
+def to_review(standing: Standing) -> int:
+    """Return how many slots and requests of a routine a person must look at."""
+    return sum(hold.reason in REVIEWS for hold in standing.holds.values()) + sum(
+        item.hold in REVIEWS for item in standing.requests.values()
+    )
+
+
 _NEWEST_STAYS = ("approval", "replace")  # of the slots that wait for these, only the newest is of use
 
 

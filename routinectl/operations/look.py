@@ -126,8 +126,7 @@ def health(session: Session) -> list[Row]:
     late = _late(session)
     found = (
         ("late", "slots are due and not decided", len(late), "routinectl serve" if not session.serve_lives else "routinectl doctor"),
-        ("review", "slots or requests wait for review", sum(hold.reason in decision.REVIEWS for hold in holds)
-         + sum(request.hold in decision.REVIEWS for standing in standings for request in standing.requests.values()), "routinectl review"),
+        ("review", "slots or requests wait for review", sum(map(decision.to_review, standings)), "routinectl review"),
         ("approval", "routines wait for an approval", sum(_waits(standing) for standing in standings), "routinectl approvals"),
         ("proposals", "proposals of agents wait for a person", sum(len(standing.proposals) for standing in standings), "routinectl proposals"),
         ("backlog", "slots wait for a place", sum(hold.reason in ("capacity", "pool") for hold in holds), "limits in routinectl.yaml"),

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from routinectl.core.decision import to_review
 from routinectl.core.event import Event
 from routinectl.core.schedule.describe import describe
 from routinectl.core.units import to_iso
@@ -96,6 +97,7 @@ class Overview:
             "action": next((kind for kind in _KINDS if kind in action), ""),
             "agent": action.get("agent", {}).get("use", "") if isinstance(action.get("agent"), dict) else "",
             "proposals": len(standing.proposals),
+            "reviews": to_review(standing),
             "held": sorted({hold.reason for hold in standing.holds.values()}),
             "paused_until": paused.get("until"),
             "changes_at": min(changes, default=None),

@@ -51,7 +51,12 @@ _TONES = {show.GOOD: "success", show.BAD: "error", show.WARN: "warning", show.CA
 
 def needs_a_look(row: Row) -> bool:
     """Say whether a person should look at a routine: it waits for one, is broken or overdue, or its last run was not good."""
-    return row["status"] in _NEEDS or bool(row["proposals"]) or "OVERDUE" in row["badges"] or show.tone(row["last_outcome"]) == show.BAD
+    return (
+        row["status"] in _NEEDS
+        or bool(row["proposals"] or row["reviews"])
+        or "OVERDUE" in row["badges"]
+        or show.tone(row["last_outcome"]) == show.BAD
+    )
 
 
 def order(rows: list[Row], by: str) -> list[Row]:
@@ -69,7 +74,7 @@ class MainPage(Doing):
     """The table, its search, and (where there is room) the routine under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run"), Binding("p", "pause", "Pause"),
+        Binding("n", "new", "New"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run"), Binding("R", "run_with", "Run with input", show=False), Binding("p", "pause", "Pause"),
         Binding("d", "delete", "Delete"), Binding("a", "approve", "Approve"), Binding("x", "deny", "Deny", show=False),
         Binding("space", "switch", "On/off", show=False), Binding("slash", "search", "Search", key_display="/"), Binding("f", "filter", "Filter", show=False),
         Binding("s", "sort", "Sort", show=False), Binding("t", "timeline", "Time"), Binding("w", "waiting", "Waits"),
@@ -142,7 +147,7 @@ class MainPage(Doing):
         text.append(f"   {total} {noun}" if shown == total else f"   {shown} of {total} {noun}")
         text.append(f"   {show.words(self._filter)}   by {self._order}", tones[show.CALM])
         waiting = sum(row["status"] in ("draft", "pending_approval") for row in tui.rows.values()) + sum(
-            row["proposals"] for row in tui.rows.values()
+            row["proposals"] + bool(row["reviews"]) for row in tui.rows.values()
         )
         if waiting:
             text.append(f"   {waiting} waiting (w)", tones[show.WARN])
@@ -302,7 +307,7 @@ class Tui(App[None]):
         yield from super().get_system_commands(screen)
         main = next((item for item in self.screen_stack if isinstance(item, MainPage)), None)
         if main is not None and screen is main:
-            for key, title, text in (("new", "New routine", "Make a routine"), ("edit", "Edit", "Edit the routine under the cursor"), ("run", "Run now", "Run it now"),
+            for key, title, text in (("new", "New routine", "Make a routine"), ("edit", "Edit", "Edit the routine under the cursor"), ("run", "Run now", "Run it now"), ("run_with", "Run with input", "Run it now with an input of its own"),
                                      ("pause", "Pause or resume", "Stop firing it for a while"), ("switch", "Enable or disable", "Change enabled"), ("delete", "Delete", "Delete it, after asking"),
                                      ("approve", "Approve", "Approve what it asks for, activate a draft"), ("deny", "Deny", "Deny what it asks for"), ("timeline", "Timeline", "All routines on one axis"),
                                      ("waiting", "Waiting", "What waits for a person"), ("filter", "Next filter", "Show others"), ("sort", "Next order", "Sort otherwise")):  # fmt: skip

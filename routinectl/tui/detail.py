@@ -77,7 +77,7 @@ class DetailPage(Doing):
     """Everything about one routine."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.pop_screen", "Back"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run now"), Binding("p", "pause", "Pause/resume"),
+        Binding("escape,q", "app.pop_screen", "Back"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run now"), Binding("R", "run_with", "Run with input", show=False), Binding("p", "pause", "Pause/resume"),
         Binding("space", "switch", "On/off", show=False), Binding("d", "delete", "Delete"), Binding("a", "approve", "Approve"), Binding("x", "deny", "Deny", show=False),
         *(Binding(str(number), f"show('{tab}')", show=False) for number, tab in enumerate(("overview", "definition", "runs", "waiting"), 1)),
         Binding("question_mark", "app.help", "Help"),

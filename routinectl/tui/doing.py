@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 
@@ -36,6 +37,22 @@ class Doing(Page):
         await self.run_now()
 
     @work
+    async def action_run_with(self) -> None:
+        """Run it with an input that is asked for."""
+        row = self.row
+        if row is None:
+            return
+        text = "It is merged over the payload of its definition, for this run alone."
+        said = await self.app.push_screen_wait(Ask(f"Run {row['name']} with input", text, "Run it", note='JSON, such as {"day": "monday"}'))
+        try:
+            body = {"payload": json.loads(said)} if said else {}
+        except ValueError as error:
+            self.notify(f"That is no JSON: {error}. Nothing ran.", severity="error", markup=False)
+            return
+        if said is not None:
+            await self.run_now(body)
+
+    @work
     async def action_pause(self) -> None:
         """Pause or resume it."""
         await self.pause_or_resume()
@@ -65,7 +82,7 @@ class Doing(Page):
         headers = _once()
         return await self.attempt(lambda: self.tui.source.request("POST", path, body or {}, None, headers), done)
 
-    async def run_now(self) -> None:
+    async def run_now(self, body: dict[str, Any] | None = None) -> None:
         """Ask for a run, and show it."""
         row = self.row
         if row is None:
@@ -73,7 +90,7 @@ class Doing(Page):
         from routinectl.tui.run import RunPage
 
         try:
-            found = await self.ask("POST", f"/routines/{row['id']}/run_now", {}, None, _once())
+            found = await self.ask("POST", f"/routines/{row['id']}/run_now", body or {}, None, _once())
         except Fault as fault:
             self.tell(fault)
             return
@@ -134,6 +151,18 @@ class Doing(Page):
         return note is not None and await self._post(
             f"/routines/{row['id']}/deny", f"{row['name']} is denied", {"note": note} if note else {}
         )
+
+    async def answer_review(self, item: Row, *, run: bool) -> bool:
+        """Have what waits for review run, or dismiss it, after asking."""
+        if run:
+            asked = Ask(f"Run {item['id']} now?", "Of several slots the newest runs,\nand the older ones are answered by it.", "Run it")
+        else:
+            asked = Ask(
+                f"Dismiss what waits of {item['id']}?", "It does not run, and is on record as dismissed.", "Dismiss it", danger=True
+            )
+        if await self.app.push_screen_wait(asked) is None:
+            return False
+        return await self._post(f"/routines/{item['id']}/review", f"{item['id']} will run" if run else "It is dismissed", {"run": run})
 
     async def answer_proposal(self, item: Row, *, apply: bool) -> bool:
         """Apply or reject a proposal, after asking."""

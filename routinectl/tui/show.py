@@ -94,6 +94,8 @@ def badges(row: Row) -> list[tuple[str, str]]:
     found = [(names.get(badge, badge), WARN) for badge in row["badges"]]
     if row["proposals"]:
         found.append((f"{row['proposals']} proposed", WARN))
+    if row["reviews"]:
+        found.append((f"{row['reviews']} to review", WARN))
     if row["agent"]:
         found.append((f"@{row['agent']}", CALM))
     elif row["action"] in ("prompt", "agent"):

@@ -1,4 +1,4 @@
-"""What waits for a person: drafts, approvals, proposals with their changes; each is answered here."""
+"""What waits for a person: drafts, approvals, slots to review, proposals with their changes; each is answered here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WaitingPage(Doing):
     """A list of what waits, and beside it what one would say yes to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.pop_screen", "Back"), Binding("a", "yes", "Approve, apply"), Binding("x", "no", "Deny, reject"),
+        Binding("escape,q", "app.pop_screen", "Back"), Binding("a", "yes", "Approve, apply, run"), Binding("x", "no", "Deny, reject"),
         Binding("question_mark", "app.help", "Help"),
     ]  # fmt: skip
 
@@ -64,11 +64,12 @@ class WaitingPage(Doing):
     async def draw(self) -> None:
         """Ask what waits, and list it."""
         try:
-            asked, proposed = await asyncio.gather(self.ask("GET", "/approvals"), self.ask("GET", "/proposals"))
+            asked, proposed, held = await asyncio.gather(
+                self.ask("GET", "/approvals"), self.ask("GET", "/proposals"), self.ask("GET", "/reviews"))  # fmt: skip
         except Fault as fault:
             self.tell(fault)
             return
-        self._items = [*asked["items"], *proposed["items"]]
+        self._items = [*asked["items"], *_by_routine(held["items"]), *proposed["items"]]
         found = self.query_one(OptionList)
         before = found.highlighted or 0
         found.clear_options()
@@ -79,7 +80,7 @@ class WaitingPage(Doing):
             text = (
                 Text()
                 .append("Nothing waits.\n\n", "bold")
-                .append("Drafts of agents, runs that need approval and proposed changes come here.", self.tui.tones[CALM])
+                .append("Drafts of agents, runs that need approval, proposed changes and slots to review come here.", self.tui.tones[CALM])
             )
             self.query_one("#waiting-what", Static).update(text)
 
@@ -108,6 +109,10 @@ class WaitingPage(Doing):
                 for key, value in {**item.get("arguments", {}), **(item.get("payload") or {})}.items():
                     text.append(f"{show.clean(str(key))}  ", tones[CALM]).append(f"{show.clean(str(value))}\n")
                 text.append_text(show.diff(whole.get("patch") or "", tones))
+            elif "reviews" in item:
+                text = Text().append("to review\n\n", "bold")
+                for one in item["reviews"]:
+                    text.append(f"{one.get('slot') or one['request']}\n").append(f"  {one['words']}\n", tones[CALM])
             else:
                 found = await self.ask("GET", f"/routines/{item['id']}/definition")
                 what = "a draft: it fires once a person activates it" if item["what"] == "draft" else f"approval {show.words(item['what'])}"
@@ -124,7 +129,7 @@ class WaitingPage(Doing):
         """Approve, activate or apply it."""
         item = self.item
         if item is not None:
-            await (self.answer_proposal(item, apply=True) if "proposal" in item else self.approve())
+            await self._answer(item, yes=True)
             self.draw()
 
     @work
@@ -132,5 +137,22 @@ class WaitingPage(Doing):
         """Deny or reject it."""
         item = self.item
         if item is not None:
-            await (self.answer_proposal(item, apply=False) if "proposal" in item else self.deny())
+            await self._answer(item, yes=False)
             self.draw()
+
+    async def _answer(self, item: Row, *, yes: bool) -> None:
+        if "proposal" in item:
+            await self.answer_proposal(item, apply=yes)
+        elif "reviews" in item:
+            await self.answer_review(item, run=yes)
+        else:
+            await (self.approve() if yes else self.deny())
+
+
+def _by_routine(found: list[Row]) -> list[Row]:
+    """Return what waits for review as one item for each routine."""
+    items: dict[str, Row] = {}
+    for one in found:
+        item = items.setdefault(one["id"], {"id": one["id"], "what": "review", "at": one["since"], "reviews": []})
+        item["reviews"].append(one)
+    return list(items.values())

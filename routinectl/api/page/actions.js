@@ -22,8 +22,20 @@ export async function attempt(doing, done = "") {
   }
 }
 
-export async function runNow(row) {
-  const found = await attempt(() => act(routine(row.id, "/run_now")), `${row.name} will run now.`);
+/** Run it with an input that is asked for. */
+export async function runWith(row) {
+  const text = await ask({ title: `Run ${row.name} with input`, note: 'JSON, such as {"day": "monday"}', yes: "Run it", text: "It is merged over the payload of its definition, for this run alone." });
+  if (text === null) return;
+  try {
+    await runNow(row, text.trim() ? { payload: JSON.parse(text) } : {});
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    toast(`That is no JSON: ${error.message}. Nothing ran.`, true);
+  }
+}
+
+export async function runNow(row, body = {}) {
+  const found = await attempt(() => act(routine(row.id, "/run_now"), body), `${row.name} will run now.`);
   if (found) location.hash = `#/routines/${row.id}/runs/${found.run}`;
 }
 
@@ -66,6 +78,14 @@ export async function deny(row) {
 export async function cancel(id, run) {
   const yes = await ask({ title: "Stop this run?", danger: true, yes: "Stop it", text: "It is asked to end, and killed when it does not." });
   if (yes !== null) await attempt(() => act(routine(id, "/cancel"), { run }), "It is asked to stop.");
+}
+
+/** Have what waits for review run, or dismiss it; resolves to whether that was done. */
+export async function review(item, run) {
+  const name = store.rows.get(item.id)?.name || item.id;
+  const yes = await ask(run ? { title: `Run ${name} now?`, yes: "Run it", text: "Of several slots the newest runs, and the older ones are answered by it." }
+    : { title: `Dismiss what waits of ${name}?`, yes: "Dismiss it", danger: true, text: "It does not run, and is on record as dismissed." });
+  return yes !== null && (await attempt(() => act(routine(item.id, "/review"), { run }), run ? `${name} will run.` : "It is dismissed.")) !== null;
 }
 
 export async function applyProposal(item) {

@@ -125,6 +125,7 @@ export function badges(row) {
     else found.push(pill(badge === "OVERDUE" ? "overdue" : badge === "approval" ? "waits for approval" : badge, "warn"));
   }
   if (row.proposals) found.push(pill(row.proposals === 1 ? "1 proposal" : `${row.proposals} proposals`, "warn"));
+  if (row.reviews) found.push(pill(`${row.reviews} to review`, "warn"));
   if (row.running) found.push(pill("running", "accent"));
   if (row.agent) found.push(pill(`agent ${row.agent}`));
   else if (row.action === "prompt" || row.action === "agent") found.push(pill(row.action));
@@ -182,7 +183,7 @@ export function toast(text, bad = false) {
 /** Ask before something is done; resolves to the text of the note (or "") or to null. */
 export function ask({ title, text, yes, danger = false, note = "", choices = null }) {
   return new Promise((resolve) => {
-    const field = note && h("input", { id: "ask-note", maxLength: 300, autocomplete: "off" });
+    const field = note && h("input", { id: "ask-note", maxLength: 4000, autocomplete: "off" });
     const select = choices && h("select", { id: "ask-choice" }, choices.map(([value, label]) => h("option", { value }, label)));
     let answer = null;
     const done = (value) => { answer = value; dialog.close(); };

@@ -99,7 +99,7 @@ function state() {
   live.dataset.state = store.state;
   const text = { live: me.serve_alive === false ? "Live, but no serve runs" : "Live", stale: `Stale since ${new Date(store.since).toLocaleTimeString("en-GB")}`, loading: "Connecting" }[store.state];
   if (live.textContent !== text) live.textContent = text;
-  const count = [...store.rows.values()].reduce((sum, row) => sum + (row.status === "draft" || row.badges.includes("approval") ? 1 : 0) + row.proposals, 0);
+  const count = [...store.rows.values()].reduce((sum, row) => sum + (row.status === "draft" || row.badges.includes("approval") ? 1 : 0) + row.proposals + (row.reviews ? 1 : 0), 0);
   waiting.replaceChildren(...(count ? [String(count), hidden(" waiting")] : []));
   waiting.hidden = !count;
 }

@@ -1,7 +1,7 @@
 // What is about more than one routine: what waits for a person, agents, budgets, the health of it all.
 
 import { ago, badges, diff, faults, h, pill, ticking, tone, when, words, yaml } from "./dom.js";
-import { applyProposal, approve, cancel, deny, mayWrite, me, rejectProposal } from "./actions.js";
+import { applyProposal, approve, cancel, deny, mayWrite, me, rejectProposal, review } from "./actions.js";
 import { get, routine as path, store } from "./server.js";
 
 /** A view that is drawn anew whenever an event of these kinds comes. */
@@ -19,13 +19,26 @@ const link = (id) => h("a", { href: `#/routines/${id}` }, store.rows.get(id)?.na
 const empty = (title, text) => h("div", { className: "empty" }, h("h2", {}, title), h("p", {}, text));
 
 export const approvals = () => redrawn("Approvals", async (again) => {
-  const [asked, proposed] = await Promise.all([get("/approvals"), get("/proposals")]);
+  const [asked, proposed, held] = await Promise.all([get("/approvals"), get("/proposals"), get("/reviews")]);
+  const reviews = Map.groupBy(held.items, (item) => item.id);
   const whole = await Promise.all(proposed.items.map((item) => get(`/proposals/${item.proposal}`).catch(() => item)));
   const texts = await Promise.all(asked.items.map((item) => get(path(item.id, "/definition")).catch(() => null)));
   return [head("Approvals", "What waits for a person's yes."),
-    !asked.items.length && !whole.length && empty("Nothing waits", "Drafts of agents, runs that need approval and proposed changes come here."),
+    !asked.items.length && !whole.length && !reviews.size && empty("Nothing waits", "Drafts of agents, runs that need approval, proposed changes and slots to review come here."),
+    ...[...reviews].map(([id, items]) => late(id, items, again)),
     ...asked.items.map((item, index) => question(item, texts[index], again)), ...whole.map((item) => proposal(item, again))];
-}, ["approval.", "proposal.", "routine."]);
+}, ["approval.", "proposal.", "routine.", "slot."]);
+
+/** What of a routine waits for review: slots that are old, or whose verdict may be lost. */
+function late(id, items, again) {
+  const row = store.rows.get(id) || { id, name: id, badges: [] };
+  const doing = (run) => async () => { if (await review(items[0], run)) await again(); };
+  return h("section", { className: "sheet" }, h("div", { className: "head" },
+    h("div", {}, h("h2", {}, link(id)), h("p", { className: "small" }, items.length === 1 ? "One waits for review" : `${items.length} wait for review`, ", ", ticking(items[0].since, "ago")), h("div", { className: "pills" }, badges(row))),
+    mayWrite() && h("div", { className: "actions" }, h("button", { type: "button", className: "primary", onclick: doing(true) }, "Run"), h("button", { type: "button", className: "danger", onclick: doing(false) }, "Dismiss"))),
+  h("ul", {}, items.slice(0, 50).map((item) => h("li", {}, item.slot ? when(item.slot, row.timezone) : item.request, h("span", { className: "soft" }, `: ${item.words}`)))),
+  items.length > 50 && h("p", { className: "soft small" }, `and ${items.length - 50} more`));
+}
 
 function question(item, text, again) {
   const row = store.rows.get(item.id) || { id: item.id, name: item.id, badges: [] };

@@ -1,7 +1,7 @@
 // One routine: what it is, when it fires, why it last did not, its runs; and one run with its output as it comes.
 
 import { badges, faults, fires, h, pill, spark, span, ticking, tone, when, words, yaml } from "./dom.js";
-import { approve, attempt, cancel, deny, mayDraft, mayWrite, me, pause, remove, resume, runNow, toggle } from "./actions.js";
+import { approve, attempt, cancel, deny, mayDraft, mayWrite, me, pause, remove, resume, runNow, runWith, toggle } from "./actions.js";
 import { get, routine as path, store, stream } from "./server.js";
 
 const LIMIT = 50;
@@ -36,6 +36,7 @@ function page(id, row, history, text, why) {
         h("div", { className: "pills" }, pill(words(row.status), tone(row.status)), badges(store.rows.get(id) || { badges: row.badges }), (row.tags || []).map((tag) => pill(`#${tag}`)))),
       h("div", { className: "actions" },
         mayWrite() && h("button", { type: "button", className: "primary", onclick: () => runNow(row) }, "Run now"),
+        mayWrite() && h("button", { type: "button", onclick: () => runWith(row) }, "Run with input"),
         mayWrite() && (row.status === "paused" ? h("button", { type: "button", onclick: () => resume(row) }, "Resume") : h("button", { type: "button", onclick: () => pause(row) }, "Pause")),
         mayWrite() && row.status !== "invalid" && h("button", { type: "button", onclick: () => toggle(row) }, row.enabled ? "Disable" : "Enable"),
         mayDraft() && h("a", { className: "button", href: `#/routines/${id}/edit` }, "Edit"),

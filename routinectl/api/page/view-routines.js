@@ -7,7 +7,7 @@ import { store } from "./server.js";
 const STEP = 24;
 const wanted = { text: "", status: "", tag: "", order: "next", table: localStorage.getItem("routinectl.table") === "1" };
 
-const NEEDS = (row) => ["invalid", "draft", "pending_approval"].includes(row.status) || row.proposals || row.badges.includes("OVERDUE")
+const NEEDS = (row) => ["invalid", "draft", "pending_approval"].includes(row.status) || row.proposals || row.reviews || row.badges.includes("OVERDUE")
   || tone(row.last_outcome) === "bad";
 const STATES = [["", "All"], ["needs", "Needs a look"], ["active", "Active"], ["paused", "Paused"], ["disabled", "Disabled"], ["draft", "Drafts"],
   ["pending_approval", "Waits for approval"], ["invalid", "Broken"], ["completed", "Completed"]];
