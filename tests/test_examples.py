@@ -237,7 +237,7 @@ def test_every_example_that_asks_a_model_is_tried():
 
 
 def test_auto_deploy_deploys_main_and_nothing_else(stocked):
-    checkout = stocked.root / "routines/auto-deploy/checkout"
+    checkout = stocked.root / "checkout"
     subprocess.run(["git", "clone", "-q", str(stocked.root / "data/repository"), str(checkout)], check=True)
     (checkout / "Makefile").write_text("deploy:\n\ttouch deployed\n")
     stocked.ok("list")
@@ -251,4 +251,6 @@ def test_auto_deploy_deploys_main_and_nothing_else(stocked):
     stocked.ok("approve", "auto-deploy")
     line = stocked.run("run-now", "auto-deploy", "--wait", "--json", "--payload", json.dumps({"ref": f"refs/heads/{branch}"})).data["line"]
     assert line["message"].startswith("deployed ")
+    (checkout / "pulled").write_text("what is pulled is not what was approved\n")
+    assert stocked.run("run-now", "auto-deploy", "--wait", "--payload", json.dumps({"ref": f"refs/heads/{branch}"})).code == 0
     assert (checkout / "deployed").exists()

@@ -290,7 +290,7 @@ def test_somebody_else_changed_it_meanwhile(site, visit):
 
 @needs_a_browser
 def test_run_now_and_the_log_as_it_comes(site, visit):
-    define(site, "talks", "name: Talks\ntimeout: 1m\naction: {command: 'echo one; sleep 2; echo \"<b>two</b>\"'}\n")
+    define(site, "talks", "name: Talks\ntimeout: 1m\naction: {command: 'echo one; sleep 4; echo \"<b>two</b>\"'}\n")
     window = visit(path="#/routines/talks")
     window.get_by_role("button", name="Run now").click()
     log = window.get_by_label("Output of the run")

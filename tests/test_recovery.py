@@ -34,7 +34,7 @@ def test_what_became_of_a_run(evidence, fate):
 
 
 def test_a_run_whose_keeper_is_killed_is_interrupted_when_it_ends(workspace):
-    workspace.define("x", "timeout: 1m\naction: {command: [sleep, '1.5']}\n")
+    workspace.define("x", "timeout: 1m\naction: {command: [sleep, '5']}\n")
     with workspace.serving() as serving:
         workspace.ok("run-now", "x")
         started = until(lambda: workspace.events("run.started"))

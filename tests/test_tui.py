@@ -356,7 +356,7 @@ def test_pause_and_resume(workspace, local):
 
 
 def test_run_now_without_a_serve_and_its_output_as_it_comes(workspace, local):
-    workspace.define("hello", "name: Hello\ntimeout: 1m\naction: {command: 'echo one; sleep 1; printf \"tw\\033[31mo\\n\"'}\n")
+    workspace.define("hello", "name: Hello\ntimeout: 1m\naction: {command: 'echo one; sleep 4; printf \"tw\\033[31mo\\n\"'}\n")
 
     async def go():
         async with opened(local) as pilot:
