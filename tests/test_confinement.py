@@ -14,7 +14,7 @@ import pytest
 from conftest import until
 
 from routinectl.core import permissions
-from routinectl.core.permissions import refusal
+from routinectl.core.permissions import Permissions, refusal
 from routinectl.process import trial
 
 confines = pytest.mark.skipif(not trial.best().level, reason=f"nothing confines here: {trial.best().why_not}")
@@ -290,3 +290,17 @@ def test_who_asks_for_a_trial_may_end_in_the_middle_of_it(tmp_path):
         done = subprocess.run([sys.executable, "-c", program, seconds], env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     until(lambda: not list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize(("asked", "granted", "said"), [
+    (Permissions("full"), Permissions("full"), ""),
+    (Permissions("full"), Permissions("read_only", network=False), "permissions.level: read_only"),
+    (Permissions("read_only", network=True), Permissions("read_only", network=False), "permissions.network: false"),
+    (Permissions("read_only", network=False, external="allow"), Permissions("read_only", network=False, external="suggest"), "permissions.external: suggest"),
+    (Permissions("read_only", ("a/", "b/"), network=False), Permissions("read_only", ("a/",), network=False), "permissions.read: [a/]"),
+    (Permissions("read_only", ("a/",), ("out/",), network=False), Permissions("full"), ""),
+    (Permissions("propose_edits", (), ("out/",), network=False), Permissions("propose_edits", (), (), network=False), "permissions.write: []"),
+    (Permissions("read_only", (), (), ("web.get",), network=False), Permissions("read_only", (), (), ("files.read",), network=False), "permissions.tools: [files.read]"),
+])  # fmt: skip
+def test_what_is_wider_is_named_as_it_would_have_to_be(asked, granted, said):
+    assert permissions.wider(asked, granted) == said

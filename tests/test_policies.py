@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 
@@ -208,6 +209,17 @@ class TestApprovals:
             assert workspace.run("run-now", "spawned", "--wait", "--force").code == 77
             workspace.ok("approve", "spawned")
             assert workspace.run("run-now", "spawned", "--wait").code == 0
+
+    def test_a_run_asks_for_no_more_than_it_has(self, workspace, command_line):
+        wider = f"{command_line} add Wider --manual -- true; echo code $?"
+        narrow = f"printf 'budget: {{cpu: 30s}}\\naction: {{command: [id]}}\\n' | {command_line} add --from - --id narrow; echo code $?"
+        by_hand(workspace, "agent", json.dumps(f"{wider}; {narrow}"), "budget: {cpu: 60s}\n")
+        assert workspace.run("run-now", "agent", "--wait").code == 0
+
+        said = workspace.ok("logs", "agent").out
+        assert "agent has budget.cpu: 1m" in said
+        assert re.findall(r"code \d+", said) == ["code 77", "code 0"]
+        assert [item["id"] for item in workspace.ok("list", "--json").data] == ["agent", "narrow"]
 
     @pytest.mark.parametrize("verb", ["approve", "deny"])
     def test_where_nothing_waits_that_is_said(self, workspace, verb):

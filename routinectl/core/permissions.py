@@ -15,6 +15,7 @@ from typing import Any
 from routinectl.core.problem import Path, Problem
 
 LEVELS = ("read_only", "propose_edits", "full")
+_EXTERNAL = ("none", "suggest", "allow")
 _PRIVATE = (".routinectl", "secrets")
 _DEFINED = ("routines", "agents", "templates")  # folders of folders that each hold a definition
 _WRITTEN_HERE = ("ROUTINE.yaml", "AGENT.md", "state.json", "history.jsonl", "memory", "calendars")
@@ -77,6 +78,25 @@ def words(granted: Permissions) -> str:
     if granted.level == "propose_edits":
         writes += ", and a copy of the workspace, as a proposal"
     return f"{granted.level}: reads {reads}; writes {writes}; {'network' if granted.network else 'no network'}"
+
+
+def wider(asked: Permissions, granted: Permissions) -> str:
+    """Say what is asked for that was not granted, as a definition would have to say it; empty when nothing is."""
+    if LEVELS.index(asked.level) > LEVELS.index(granted.level):
+        return f"permissions.level: {granted.level}"
+    if asked.network and not granted.network:
+        return "permissions.network: false"
+    if _EXTERNAL.index(asked.external) > _EXTERNAL.index(granted.external):
+        return f"permissions.external: {granted.external}"
+    for key, more, given in (
+        ("read", asked.read, granted.read),
+        ("write", asked.write, granted.write),
+        ("tools", asked.tools, granted.tools),
+    ):
+        bound = granted.confined if key != "tools" else given is not None and more is not None
+        if bound and not set(more or ()) <= set(given or ()):
+            return f"permissions.{key}: [{', '.join(given or ())}]"
+    return ""
 
 
 def faults(doc: Mapping[str, Any]) -> Iterator[Problem]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
-from routinectl.core import projection
+from routinectl.core import permissions, projection
+from routinectl.core.routine import Routine
+from routinectl.core.units import format_duration
 from routinectl.errors import DeniedError, NotFoundError
 from routinectl.operations.session import Session
 
@@ -43,6 +46,21 @@ def require_room(session: Session, by: str) -> None:
         raise DeniedError(
             f"{found[1]} was itself made by a run, {DEEPEST} generations down; its runs make no routines", "routinectl lineage"
         )
+
+
+def require_no_wider(session: Session, by: str, made: Routine) -> None:
+    """Raise DeniedError when a run asks for a routine that may do more, or use more in one run, than the run itself."""
+    found = _BY_RUN.fullmatch(by)
+    own = session.routine(found[1]) if found is not None and session.exists(found[1]) else None
+    if own is None:
+        return
+    narrower = permissions.wider(made.permissions, own.permissions) or next((
+        f"budget.{key}: {format_duration(most) if isinstance(most, timedelta) else most}"
+        for key, most, wanted in (("cpu", own.cpu, made.cpu), ("memory", own.memory, made.memory))
+        if most is not None and (wanted is None or wanted > most)  # type: ignore[operator]  # both are of one kind
+    ), "")  # fmt: skip
+    if narrower:
+        raise DeniedError(f"a run may not ask for more than it has itself: {own.id} has {narrower}", narrower)
 
 
 def rows(session: Session) -> list[Row]:

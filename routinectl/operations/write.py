@@ -122,8 +122,10 @@ def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_
     _require_free_paths(session, routine)
     if not dry_run:
         path = session.layout.definition(routine_id)
+        by = approvals.agent(session)
+        lineage.require_no_wider(session, by, routine)
         if created:
-            lineage.require_room(session, approvals.agent(session))
+            lineage.require_room(session, by)
         approvals.before_writing(session, routine_id, definition.fingerprint, session.now)
         with editing.lock(session.layout):
             editing.write(path, data)
