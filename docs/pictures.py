@@ -37,6 +37,7 @@ TERMINAL = {
     "tui-broken": ((90, 18), ["end", "enter", "2"], 0),
     "tui-timeline": ((130, 24), ["t"], 0),
     "tui-waiting": ((110, 24), ["w", "down", "down"], 0),
+    "tui-agents": ((110, 32), ["b"], 0),
     "tui-form": ((100, 28), ["e"], 0),
     "tui-delete": ((90, 22), ["d"], 0),
     "tui-help": ((80, 32), ["question_mark"], 0),

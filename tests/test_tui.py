@@ -458,6 +458,30 @@ def test_what_waits_is_answered_with_its_changes_before_ones_eyes(tmp_path):
     stop_keepers(root)
 
 
+def test_agents_and_budgets(workspace, local):
+    workspace.define("spends", "name: Spends\nbudget: {per_day: {wall: 1h, runs: 5}}\n" + COMMAND)
+    for name, text in (
+        ("careful", "---\ndescription: Reads first.\ntools: [files.read]\n---\nBe careful.\n"),
+        ("broken", "no head at all\n"),
+    ):
+        path = workspace.root / "agents" / name / "AGENT.md"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    workspace.ok("run-now", "spends", "--wait")
+
+    async def go():
+        async with opened(local, (120, 40)) as pilot:
+            await pilot.press("b")
+            await see(pilot, "Reads first.")
+            await see(pilot, "agents/broken/AGENT.md")
+            await see(pilot, "1 of 5")
+            await see(pilot, "of 1h")
+            await pilot.press("escape")
+            await see(pilot, "Spends")
+
+    play(go())
+
+
 def test_a_run_with_an_input_of_its_own(workspace, local):
     workspace.define("greets", "name: Greets\ntimeout: 1m\naction: {command: 'cat $ROUTINE_PAYLOAD'}\n")
 

@@ -21,6 +21,7 @@ from textual.widgets import Footer, Input, Static
 from routinectl import clock
 from routinectl.process import editor
 from routinectl.tui import show
+from routinectl.tui.agents import AgentsPage
 from routinectl.tui.ask import Help
 from routinectl.tui.base import Page
 from routinectl.tui.detail import DetailPage, glance
@@ -77,7 +78,7 @@ class MainPage(Doing):
         Binding("n", "new", "New"), Binding("e", "edit", "Edit"), Binding("r", "run", "Run"), Binding("R", "run_with", "Run with input", show=False), Binding("p", "pause", "Pause"),
         Binding("d", "delete", "Delete"), Binding("a", "approve", "Approve"), Binding("x", "deny", "Deny", show=False),
         Binding("space", "switch", "On/off", show=False), Binding("slash", "search", "Search", key_display="/"), Binding("f", "filter", "Filter", show=False),
-        Binding("s", "sort", "Sort", show=False), Binding("t", "timeline", "Time"), Binding("w", "waiting", "Waits"),
+        Binding("s", "sort", "Sort", show=False), Binding("t", "timeline", "Time"), Binding("w", "waiting", "Waits"), Binding("b", "agents", "Agents", show=False),
         Binding("question_mark", "app.help", "Help", key_display="?"), Binding("q", "app.quit", "Quit", show=False),
         Binding("escape", "clear", "Show all", show=False),
     ]  # fmt: skip
@@ -236,6 +237,10 @@ class MainPage(Doing):
         if self.row:
             self.tui.edit(self.row["id"])
 
+    def action_agents(self) -> None:
+        """Show the saved agents, and the budgets of the day."""
+        self.app.push_screen(AgentsPage())
+
     def action_timeline(self) -> None:
         """Show the rows of the table on one axis."""
         self.app.push_screen(TimelinePage(self.query_one(RoutineTable).rows))
@@ -310,7 +315,7 @@ class Tui(App[None]):
             for key, title, text in (("new", "New routine", "Make a routine"), ("edit", "Edit", "Edit the routine under the cursor"), ("run", "Run now", "Run it now"), ("run_with", "Run with input", "Run it now with an input of its own"),
                                      ("pause", "Pause or resume", "Stop firing it for a while"), ("switch", "Enable or disable", "Change enabled"), ("delete", "Delete", "Delete it, after asking"),
                                      ("approve", "Approve", "Approve what it asks for, activate a draft"), ("deny", "Deny", "Deny what it asks for"), ("timeline", "Timeline", "All routines on one axis"),
-                                     ("waiting", "Waiting", "What waits for a person"), ("filter", "Next filter", "Show others"), ("sort", "Next order", "Sort otherwise")):  # fmt: skip
+                                     ("waiting", "Waiting", "What waits for a person"), ("agents", "Agents and budgets", "What each may do, what is used up"), ("filter", "Next filter", "Show others"), ("sort", "Next order", "Sort otherwise")):  # fmt: skip
                 yield SystemCommand(title, text, getattr(main, f"action_{key}"))
 
     def action_help(self) -> None:

@@ -65,7 +65,7 @@ HELP = (
     ("In the table", (
         ("↑ ↓  PgUp PgDn  Home End", "move; a click chooses, two open"), ("Enter", "open the routine"), ("/", "search as you type; Esc shows all"), ("f  s", "next filter, next order"),
         ("n  e", "new, edit"), ("r  R", "run now; run with input"), ("p", "pause or resume"), ("space", "enable or disable"), ("d", "delete, after asking"), ("a  x", "approve or activate; deny"),
-        ("t  w", "timeline; what waits for a person"), ("Ctrl+P", "every command by name, and other themes"), ("q", "leave"))),
+        ("t  w", "timeline; what waits for a person"), ("b", "agents, and the budgets of the day"), ("Ctrl+P", "every command by name, and other themes"), ("q", "leave"))),
     ("In a routine", (("1 2 3 4", "its pages"), ("Enter", "on a run: its output, as it comes"), ("Esc", "back"))),
     ("Signs", (
         ("● ▶ ‖ ○", "active, running, paused, disabled"), ("✎ ? ✗ ✓", "draft, waits for approval, broken, completed"),

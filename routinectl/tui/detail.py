@@ -237,7 +237,7 @@ def bars(budgets: list[Row], tones: Tones) -> Text:
         text.append(f"  {show.fit(item['id'], 22)} {show.fit(show.words(item['what']), 9)} ").append(
             "█" * full, tones[BAD] if share >= 1 else tones[show.ACCENT]
         )
-        text.append("░" * (24 - full), tones[CALM]).append(f"  {item['words']['used']} of {item['words']['cap']}")
+        text.append("░" * (24 - full), tones[CALM]).append(f"  {item['words']['used']:>8} of {item['words']['cap']:<8}")
         forecast = item["forecast"]
         text.append(
             f"  the day would come to {item['words']['forecast']}\n" if forecast is not None else "\n",
