@@ -125,14 +125,15 @@ def test_the_page_is_small_whole_and_asks_nobody_else():
     for name, file in found.items():
         text = file.data.decode()
         assert not re.findall(r"https?://(?!www\.w3\.org)", text), name
-        for other in re.findall(r'(?:from "\./|/page/)([\w.-]+)"', text):
+        for other in re.findall(r'(?:from "\./|/page/\w+/)([\w.-]+)"', text):
             assert other in found, f"{name} asks for {other}"
     unsafe = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.cssText|javascript:")
     assert [name for name, file in found.items() if unsafe.search(file.data.decode())] == []
 
 
 def test_every_answer_of_the_page_is_closed_to_others(site):
-    for path in ("/", "/page/main.js", "/page/page.css", "/page/icon.svg"):
+    here = f"/page/{pages.version()}"
+    for path in ("/", f"{here}/main.js", f"{here}/page.css", f"{here}/icon.svg"):
         answer = httpx.get(site.url + path)
         policy = answer.headers["content-security-policy"]
         assert answer.status_code == 200
@@ -142,9 +143,19 @@ def test_every_answer_of_the_page_is_closed_to_others(site):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "set-cookie" not in answer.headers
         assert httpx.get(site.url + path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
-    assert httpx.get(f"{site.url}/page/nothing.js").status_code == 404
-    assert httpx.get(f"{site.url}/page/..%2f..%2fapp.py").status_code == 404
+    assert httpx.get(f"{site.url}{here}/nothing.js").status_code == 404
+    assert httpx.get(f"{site.url}{here}/..%2f..%2fapp.py").status_code == 404
     assert httpx.get(f"{site.url}/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_a_browser_asks_once_for_each_version_of_a_file(site):
+    def kept(path):
+        return httpx.get(site.url + path).headers["cache-control"]
+
+    assert "immutable" in kept(f"/page/{pages.version()}/main.js")
+    assert kept("/page/0123456789abcdef/main.js") == "no-cache", "a window that is older than the program gets what there is"
+    assert kept("/") == "no-cache"
+    assert f"/page/{pages.version()}/main.js" in httpx.get(site.url).text
 
 
 def test_a_page_of_another_site_cannot_write_in_our_name(site):

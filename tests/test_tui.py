@@ -119,7 +119,7 @@ ROW = {
     "id": "a",
     "name": "A",
     "status": "active",
-    "proposals": 0,
+    "proposals": 0, "reviews": 0,
     "badges": [],
     "last_outcome": "succeeded",
     "next_fire_at": "2026-11-21T02:00:00Z",

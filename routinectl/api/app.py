@@ -55,7 +55,7 @@ class App:
         """Return the application for a server."""
         routes = [
             Route("/", self._guarded(page.serve)),
-            Route("/page/{name}", self._guarded(page.serve)),
+            Route("/page/{version}/{name}", self._guarded(page.serve)),
             Route("/routines/events", self._guarded(self.events)),
             *(Route(item.path, self._guarded(self._endpoint(item)), methods=[item.method]) for item in ENDPOINTS),
             Route("/routines/{id}/runs/{run}/log", self._guarded(self.log)),

@@ -26,6 +26,8 @@ HEADERS = {
     "Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-cache",
 }  # fmt: skip
+_FOR_EVER = "private, max-age=31536000, immutable"
+_INDEX = "index.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,33 @@ class File:
 @functools.cache
 def files() -> dict[str, File]:
     """Return the files of the page by their names."""
-    found = {}
+    found = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
+    found[_INDEX] = found[_INDEX].replace(b"/page/", b"/page/%s/" % version().encode())
+    return {name: File(data, _TYPES[Path(name).suffix], f'"{hashlib.sha256(data).hexdigest()[:20]}"') for name, data in found.items()}
+
+
+@functools.cache
+def version() -> str:
+    """Return what changes with every byte of the page: it is in the addresses of its files, so that a browser need not ask again."""
+    total = hashlib.sha256()
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
-            data = path.read_bytes()
-            found[path.name] = File(data, _TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:20]}"')
-    return found
+            total.update(f"{path.name}\0".encode() + path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 async def serve(request: Request) -> Response:
-    """Return a file of the page, or that the browser's copy is still good."""
-    name = request.path_params.get("name", "index.html")
+    """Return a file of the page, or that the browser's copy is still good.
+
+    A window that is older than this program asks for another version, and is given what there is.
+    """
+    name = request.path_params.get("name", _INDEX)
     found = files().get(name)
     if found is None:
         raise HttpError(404, f"the page has no '{name}'", "GET /")
     headers = {**HEADERS, "ETag": found.etag}
+    if request.path_params.get("version") == version():
+        headers["Cache-Control"] = _FOR_EVER
     if request.headers.get("if-none-match") == found.etag:
         return Response(status_code=304, headers=headers)
     return Response(found.data, headers=headers, media_type=found.kind)

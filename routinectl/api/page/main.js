@@ -21,6 +21,7 @@ const ROUTES = [
 const PLACES = [["#/", "Routines"], ["#/timeline", "Timeline"], ["#/approvals", "Approvals"], ["#/agents", "Agents"], ["#/budgets", "Budgets"], ["#/health", "Health"]];
 const THEMES = ["system", "light", "dark"];
 const THEME = "routinectl.theme";
+const ICON = new URL("icon.svg", import.meta.url).pathname;
 
 const app = document.getElementById("app");
 let view = null;
@@ -40,7 +41,7 @@ function login(fault = "") {
   const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, aria: { describedby: "token-note", invalid: String(Boolean(fault)) } });
   const keep = h("input", { type: "checkbox", id: "keep" });
   app.replaceChildren(h("main", { id: "content", className: "login", tabIndex: -1 }, h("div", { className: "sheet" },
-    h("img", { src: "/page/icon.svg", alt: "" }), h("h1", { tabIndex: -1 }, "routinectl"),
+    h("img", { src: ICON, alt: "" }), h("h1", { tabIndex: -1 }, "routinectl"),
     h("p", { className: "soft" }, "Sign in with a token of this workspace."), fault && h("p", { className: "notice bad", role: "alert" }, fault),
     h("form", { onsubmit: (event) => { event.preventDefault(); setToken(field.value.trim(), keep.checked); begin(); } },
       h("div", { className: "field" }, h("label", { htmlFor: "token" }, "Token"), field,
@@ -86,7 +87,7 @@ function frame() {
   } }, themeText());
   app.replaceChildren(
     h("header", { className: "side" },
-      h("div", { className: "brand" }, h("img", { src: "/page/icon.svg", alt: "" }), h("span", {}, "routinectl", h("small", {}, me.workspace))),
+      h("div", { className: "brand" }, h("img", { src: ICON, alt: "" }), h("span", {}, "routinectl", h("small", {}, me.workspace))),
       h("nav", { aria: { label: "Main" } }, h("ul", {}, PLACES.map(([href, text]) => h("li", {}, h("a", { href }, text, text === "Approvals" ? waiting : null))))),
       h("div", { className: "foot" }, live, h("span", {}, me.sees_all ? me.role : `${me.role}: ${me.owner}`), h("div", { className: "inline" }, theme, h("button", { type: "button", className: "plain", onclick: leave }, "Sign out")))),
     h("main", { id: "content", tabIndex: -1 }));
