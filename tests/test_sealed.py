@@ -18,6 +18,8 @@ from routinectl.operations.upkeep import keep_up
 
 ASKS = "approval: before_first_run\n"
 WAITS = "#!/bin/sh\necho on its way > memory/sign\nwhile [ ! -e memory/go ]; do sleep 0.05; done\n. ./part.sh\necho and done\n"
+READS_ITSELF = '#!/bin/sh\n[ "$1" = again ] && { echo what was approved; echo and done; exit; }\n' + WAITS.replace(
+    ". ./part.sh\necho and done\n", 'exec sh "$0" again\n')  # fmt: skip
 CONFINED = "permissions: {level: read_only}\n"
 PYTHON = """
 import pathlib, time
@@ -49,13 +51,18 @@ WAYS = [
     ("a script of its folder", "{command: [./ship.sh]}", ""),
     ("a line for a shell", "{command: './ship.sh && true'}", ""),
     ("an absolute path in a line", "{command: 'cd / && exec {folder}/ship.sh'}", ""),
+    (
+        "a line with all that shells have",
+        "{command: \"./ship.sh 2>/dev/null | cat > 'out/a b' && cat < \\\"out/a b\\\" ./.settings; cat 'out/a b' >&2\"}",
+        "",
+    ),
     ("a program that is given the script", "{command: [sh, ship.sh]}", ""),
     ("a script elsewhere", "{command: [../../tools/deploy/ship.sh]}", ""),
     ("a script elsewhere, in a line", "{command: 'sh ../../tools/deploy/ship.sh'}", ""),
     ("a function of its folder", "{python: {entrypoint: 'mission:main'}}", ""),
     ("a function of the workspace", "{python: {entrypoint: 'tools.mission:main'}}", ""),
     ("confined, a script of its folder", "{command: [./ship.sh]}", CONFINED),
-    ("confined, a script elsewhere", "{command: [../../tools/deploy/ship.sh]}", CONFINED + "# reads: part.sh beside it\n"),
+    ("confined, a script elsewhere", "{command: [../../tools/deploy/ship.sh]}", CONFINED),
     ("proposing edits", "{command: [./ship.sh]}", "permissions: {level: propose_edits}\n"),
     ("confined, a function", "{python: {entrypoint: 'mission:main'}}", CONFINED),
 ]
@@ -66,9 +73,8 @@ def test_a_run_goes_on_with_the_bytes_that_were_approved(workspace, action, more
     folder = ship(workspace)
     tools = workspace.root / "tools/deploy"
     tools.mkdir(parents=True)
-    for name, text in (("ship.sh", WAITS), ("part.sh", "echo what was approved\n")):
-        (tools / name).write_text(text.replace(". ./part.sh", "echo what was approved"))
-        (tools / name).chmod(0o755)
+    (tools / "ship.sh").write_text(READS_ITSELF)
+    (tools / "ship.sh").chmod(0o755)
     for place in (folder, tools.parent):
         (place / "mission.py").write_text(PYTHON)
         (place / "part.py").write_text("WORD = 'what was approved'\n")
@@ -80,7 +86,7 @@ def test_a_run_goes_on_with_the_bytes_that_were_approved(workspace, action, more
         run = workspace.ok("run-now", "ship", "--json").data["run"]
         until((folder / "memory/sign").exists)
         for path in (*folder.glob("*.sh"), *tools.glob("*.sh"), folder / "part.py", folder / "mission.py"):
-            path.write_text("echo what nobody approved; exit 3\n" if path.suffix == ".sh" else "WORD = 'what nobody approved'\n")
+            path.write_text("#!/bin/sh\necho what nobody approved; exit 3\n" if path.suffix == ".sh" else "WORD = 'what nobody approved'\n")
         (folder / "memory/go").touch()
         until(lambda: workspace.events("run.ended"))
     (end,) = workspace.events("run.ended")

@@ -338,8 +338,8 @@ class Engine:
         """Return what the keeper is given for one attempt, as JSON. Raises launch.CannotStart, OSError."""
         standing = self.world.standing(start.id)
         run = standing.runs.get(run_of(key))
-        if run is not None and "tree" not in run.facts and gates.is_bound(routine, standing):
-            prepared = self._sealed(routine, standing, prepared, str(run.facts.get("content", "")))
+        if run is not None and "tree" not in run.facts and run.facts.get("content") and gates.is_bound(routine, standing):
+            prepared = self._sealed(routine, standing, prepared, str(run.facts["content"]))
         if routine.work_per_day and not prepared.day:  # it was claimed by a process that is gone
             prepared = launch.within(prepared, standing.reserved_by(run_of(key)))
         entry = launch.entry_of(self.layout, routine, prepared, start, key, now)

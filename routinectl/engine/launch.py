@@ -129,7 +129,7 @@ def with_sealed(layout: Layout, routine: Routine, prepared: Prepared, copy: Seal
         return replace(prepared, sealed=copy)
     judge = prepared.judge
     if judge is not None:
-        judge = {**judge, "argv0": copy.where(judge["argv0"]), "argv": _sealed_words(copy, prepared.cwd, judge["argv"])}
+        judge = {**judge, "argv0": copy.where(os.path.normpath(judge["argv0"])), "argv": _sealed_words(copy, prepared.cwd, judge["argv"])}
     argv = _sealed_words(copy, prepared.cwd, prepared.argv)
     if routine.action.kind == "python":
         argv = [*prepared.argv[:-2], copy.place, copy.modules, str(layout.root)]
@@ -139,13 +139,21 @@ def with_sealed(layout: Layout, routine: Routine, prepared: Prepared, copy: Seal
             *prepared.argv[:-1],
             _with_words(routine.action.line, dict(zip(words, _sealed_words(copy, prepared.cwd, words), strict=True))),
         ]
-    return replace(prepared, argv0=copy.where(prepared.argv0), argv=argv, cwd=copy.where(prepared.cwd), judge=judge, sealed=copy)
+    argv0 = copy.where(os.path.normpath(prepared.argv0))
+    return replace(prepared, argv0=argv0, argv=argv, cwd=copy.where(prepared.cwd), judge=judge, sealed=copy)
 
 
 def _sealed_words(copy: Sealed, cwd: str, words: Iterable[str]) -> list[str]:
     """Return words of a command, those that name a sealed file as the path of its copy."""
-    found = {word: os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word}
-    return [copy.where(found[word]) if word in found and copy.where(found[word]) != found[word] else word for word in words]
+    return [_sealed_word(copy, cwd, word) for word in words]
+
+
+def _sealed_word(copy: Sealed, cwd: str, word: str) -> str:
+    if "/" not in word:
+        return word  # a program of PATH, or a file that is found in the working folder, which is the copy
+    path = os.path.normpath(os.path.join(cwd, word))
+    place = copy.where(path)
+    return place if place != path and os.path.isfile(place) else word
 
 
 def _with_words(line: str, words: Mapping[str, str]) -> str:

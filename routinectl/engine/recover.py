@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from routinectl.core import gates
 from routinectl.core.event import Event
 from routinectl.core.record import facts_of
 from routinectl.core.recovery import Evidence, judge
@@ -123,6 +124,9 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
         return "it was claimed, and found too late to be started"
     locks.append(taken[1])
     request = _request_of(run)
+    if request and request.tree and gates.is_bound(routine, engine.world.standing(name)):
+        locks.pop().close()
+        return "it has the files of another commit, and only approved ones may run"
     prepared = engine.prepare_as_it_was(name, request.tree, now)[1] if request and request.tree else engine.prepare(name)
     if prepared.fault:
         locks.pop().close()

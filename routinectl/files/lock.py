@@ -46,6 +46,17 @@ def open_file(path: Path | str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def hold(path: Path) -> Lock:
+    """Take the lock, and wait for it where it is held: for what takes a moment. Raises OSError."""
+    fd = open_file(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(path, fd)
+
+
 def try_lock(path: Path) -> Lock | None:
     """Take the lock if it is free; return None, without waiting, if it is not."""
     fd = open_file(path)

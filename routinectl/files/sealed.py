@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from routinectl.files.content import Contents, Part, files_in, is_content
 from routinectl.files.layout import Layout
+from routinectl.files.lock import hold
 
 NAMED, _OUTSIDE = ".named", ".outside"  # files elsewhere; those of them that are in no workspace
 _NOT_LINKED = frozenset({".git", NAMED})  # a copy is no repository
@@ -77,7 +79,9 @@ def seal(contents: Contents, routine_id: str, definition: str, named: Sequence[s
     found = Sealed(place, root, folder, copies)
     elsewhere = [Part(part.name, found.where(part.path), part.by_state) for part in outside]
     if not _is(contents, found, elsewhere, definition, content):
-        _make(layout, found, parts)
+        with hold(layout.lock("sealing")):
+            if not _is(contents, found, elsewhere, definition, content):  # else another command has made it meanwhile
+                _make(layout, found, parts)
         if not _is(contents, found, elsewhere, definition, content):
             remove(Path(place))
             raise ChangedError
@@ -98,11 +102,14 @@ def _below(path: str, root: str, number: int) -> str:
 
 
 def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
-    """Copy these files into a new place; what was there (and is not what it should be) gives way."""
+    """Copy these files into a new place.
+
+    What was there, and is not what it should be, gives way: it keeps its files for who works in it, until upkeep.
+    """
     import shutil
 
     place = Path(found.place)
-    fresh, old = (layout.tmp / f"{name}-{os.getpid()}-{place.name}" for name in ("sealed", "unsealed"))
+    fresh, old = layout.tmp / f"{place.name}-{os.getpid()}", place.with_name(f"{place.name}-{time.time_ns():x}")
     remove(fresh)
     fresh.mkdir(parents=True)
     for path, folders, _ in os.walk(found.folder):
@@ -124,7 +131,6 @@ def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
         place.chmod(_OPEN)  # a closed folder cannot be moved
         place.rename(old)
     fresh.rename(place)
-    remove(old)
     for path, _, _ in os.walk(place):
         os.chmod(path, _CLOSED)
 
