@@ -66,7 +66,7 @@ class Workspace:
         else:  # an interpreter may read it as it starts
             done = subprocess.run(
                 [sys.executable, "-m", "routinectl", *words], cwd=cwd or self.root, input=stdin, capture_output=True, text=True,
-                env={**self.env, **env}, timeout=120, check=False)  # fmt: skip
+                env={**self.env, **(env or {})}, timeout=120, check=False)  # fmt: skip
             result = Result(done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in result.err, result.err
         return result
