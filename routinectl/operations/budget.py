@@ -26,14 +26,14 @@ def rows(session: Session, names: list[str]) -> list[Row]:
     early in the day.
     """
     found: list[Row] = []
+    box = outbox_from(outbox.read(session.layout).get("outbox", {}))
     for name in names:
         routine = session.routine(name)
         if routine is not None:
             found += _of(routine, session.standing(name), session.now)
             if routine.notices_per_day is not None:
                 day = gates.local_day(routine, session.now)
-                told = outbox_from(outbox.read(session.layout).get("outbox", {})).posted_on(name, day)
-                found.append(_row(name, day, routine.zone, session.now, ("notices", routine.notices_per_day, told, 0)))
+                found.append(_row(name, day, routine.zone, session.now, ("notices", routine.notices_per_day, box.posted_on(name, day), 0)))
     return found
 
 
