@@ -236,7 +236,12 @@ def test_an_output_is_not_written_through_a_link(workspace, tmp_path):
 
 def test_without_its_key_it_does_not_start_and_the_others_run(workspace, model):
     model()
+    _, end = asked(workspace)
+    assert workspace.ok("show", "p", "--json").data["cannot_start"] == ""
+    assert workspace.run("doctor", "--json").data[-1]["well"]
     (workspace.root / "secrets/key").unlink()
+    assert "lacks      a run could not start now: the key of the model default is not there" in workspace.ok("show", "p").out
+    assert "p cannot start: the key of the model default" in workspace.run("doctor").out
     _, end = asked(workspace)
     assert end["outcome"] == "not_started"
     assert "the key of the model default is not there" in end["message"]

@@ -85,12 +85,7 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
     confine = None
     umask = action.umask if action.umask is not None else 0o022
     try:
-        model = _model(layout, settings, routine)
-        cwd = _folder(layout, routine)
-        argv = command_of(layout, routine, action)
-        argv0 = _program(argv[0], cwd, env.get("PATH", PATH))
-        judge = _judge(routine, cwd, env.get("PATH", PATH))
-        secrets = _secrets(layout, routine)
+        model, cwd, argv, argv0, judge, secrets = _found(layout, settings, routine)
         if not os.path.isdir(env["ROUTINE_MEMORY"]):
             os.makedirs(env["ROUTINE_MEMORY"], exist_ok=True)
         if model is not None:
@@ -109,6 +104,26 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
     masks = [text for text in (*secrets.values(), model["key"] if model else "") if text]
     limits = confinement.limits(routine)
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge, asks=model)
+
+
+_Found = tuple[dict[str, Any] | None, str, list[str], str, dict[str, Any] | None, dict[str, str]]
+
+
+def _found(layout: Layout, settings: Settings, routine: Routine) -> _Found:
+    """Return the model, folder, command, program, judge and secrets of a run, all of which must be there. Raises CannotStart."""
+    path = (routine.action.env or {}).get("PATH", PATH)
+    model, cwd = _model(layout, settings, routine), _folder(layout, routine)
+    argv = command_of(layout, routine, routine.action)
+    return model, cwd, argv, _program(argv[0], cwd, path), _judge(routine, cwd, path), _secrets(layout, routine)
+
+
+def fault_of(layout: Layout, settings: Settings, routine: Routine) -> str:
+    """Say what a run would lack if it started now, from here: a program, a folder, a secret, the key of a model. Changes nothing."""
+    try:
+        _found(layout, settings, routine)
+    except (CannotStart, OSError) as error:
+        return str(error)
+    return ""
 
 
 def within(prepared: Prepared, day: Mapping[str, float]) -> Prepared:

@@ -17,6 +17,7 @@ from routinectl import clock
 from routinectl.core.event import Event
 from routinectl.core.standing import run_of
 from routinectl.core.units import from_iso, to_iso
+from routinectl.engine import launch
 from routinectl.files import atomic, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
@@ -173,6 +174,17 @@ def _workspace(session: Session) -> Iterator[Check]:
     broken = [name for name in session.alive() if session.standing(name).invalid is not None]
     yield Check("definitions", not broken, f"{len(session.alive()) - len(broken)} good" + (f", broken: {', '.join(broken[:5])}" if broken else ""),
                 "routinectl validate")  # fmt: skip
+    yield _starts(session)
+
+
+def _starts(session: Session) -> Check:
+    """Look for what runs would lack, with the environment that this command has; a serve may have another."""
+    routines = [routine for routine in map(session.routine, session.alive()) if routine is not None]
+    lacking = [(routine.id, launch.fault_of(session.layout, session.settings, routine)) for routine in routines if routine.enabled]
+    lacking = [(name, why) for name, why in lacking if why]
+    count = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    text = f"{lacking[0][0]} cannot start: {lacking[0][1]}{count}" if lacking else "every routine has what its runs need"
+    return Check("starts", not lacking, text, f"routinectl show {lacking[0][0]}" if lacking else "")
 
 
 def _minded(session: Session, name: str, run_id: str) -> bool:

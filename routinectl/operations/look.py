@@ -11,6 +11,7 @@ from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
 from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
+from routinectl.engine import launch
 from routinectl.files import lease, run_logs
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session, View
@@ -186,6 +187,7 @@ def show(session: Session, name: str) -> Row:
         "may": permissions.words(routine.permissions) if routine else "",
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
+        "cannot_start": launch.fault_of(session.layout, session.settings, routine) if routine else "",
         "next": fires,
         "memory_bytes": run_logs.tree_size(session.layout.folder(name) / "memory"),
         "jitter_seconds": int(routine.offset.total_seconds()) if routine else 0,

@@ -59,6 +59,9 @@ def glance(row: Row, found: Row | None, why: Row | None, tones: Tones, now: Any)
                              ("at", why.get("place")), ("helps", why.get("remedy"))):  # fmt: skip
             if value:
                 text.append(f"  {label:<7}", tones[CALM]).append(f"{show.clean(str(value))}\n")
+    if found["cannot_start"]:
+        _heading(text, "A run could not start now")
+        text.append(f"  {show.clean(found['cannot_start'])}\n", tones[BAD])
     _heading(text, "Facts")
     agent = found.get("agent")
     facts = (("may", found["may"]), ("agent", f"{agent['model']}: {', '.join(agent['tools'])}" if agent else ""), ("owner", row["owner"]), ("file", found["file"]),

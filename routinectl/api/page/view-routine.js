@@ -42,6 +42,7 @@ function page(id, row, history, text, why) {
         mayDraft() && h("a", { className: "button", href: `#/routines/${id}/edit` }, "Edit"),
         mayWrite() && h("button", { type: "button", className: "danger", onclick: async () => { if (await remove(row)) location.hash = "#/"; } }, "Delete"))),
     row.reason && row.status !== "active" && h("p", { className: `notice ${tone(row.status) === "bad" ? "bad" : ""}` }, `${words(row.status)}: ${row.reason}`),
+    row.cannot_start && h("p", { className: "notice bad" }, `A run could not start now: ${row.cannot_start}`),
     asks && mayWrite() && h("p", { className: "notice calm" }, h("span", { className: "inline" }, row.status === "draft" ? "An agent made this; it fires once a person activates it." : "A run waits for a person's yes.",
       h("button", { type: "button", className: "primary", onclick: () => approve(row) }, row.status === "draft" ? "Activate" : "Approve"),
       row.pending_approval && h("button", { type: "button", onclick: () => deny(row) }, "Deny"))),

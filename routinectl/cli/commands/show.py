@@ -50,6 +50,8 @@ def command(
                 output.write(f"  {label:<11}{output.safe(str(text))}")
         for problem in found["problems"]:
             output.write(f"  {output.paint('fault', 'red'):<11}{output.safe(problem['message'])} ({problem['where']})")
+        if found["cannot_start"]:
+            output.write(f"  {output.paint('lacks', 'red'):<11}a run could not start now: {output.safe(found['cannot_start'])}")
         for fire in found["next"]:
             output.write(f"  {'next':<11}{output.instant(fire['due'], zone, session.now)}")
         for run in found["running"]:
