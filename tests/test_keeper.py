@@ -6,7 +6,10 @@ import json
 import os
 import select
 import signal
+import socket
+import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +17,13 @@ import pytest
 from conftest import until
 from filelock import FileLock, Timeout
 
+from routinectl.engine.keeping import Keeping
 from routinectl.files import lock
+from routinectl.files.layout import Layout
 from routinectl.process import keep, proc
 from routinectl.process.mask import MASK, Masker, forms
+from routinectl.process.message import encode
+from routinectl.process.wire import PROTOCOL
 
 
 class Kept:
@@ -73,7 +80,7 @@ def kept(tmp_path):
     with suppress(ProcessLookupError):
         os.kill(found.hello["pid"], signal.SIGKILL)
     for item in proc.everybody():
-        if (proc.run_id_of(item.pid) or "").startswith("test-"):
+        if (proc.run_id_of(item.pid) or "").startswith(f"test-{os.getpid()}"):  # not those of the tests beside these
             os.kill(item.pid, signal.SIGKILL)
 
 
@@ -271,3 +278,32 @@ def test_a_secret_is_found_however_the_stream_is_cut(size):
 def test_the_longer_of_two_secrets_wins():
     masker = Masker(["abc", "abcdef"])
     assert masker.feed(b"--abc") + masker.feed(b"def--") + masker.finish() == b"--***--"
+
+
+def test_what_comes_with_the_greeting_is_heard(tmp_path):
+    """A run may end in the moment in which somebody connects; its end is told once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / keep.SOCKET))
+        listener.listen()
+
+        def greet():
+            connection, _ = listener.accept()
+            hello = {"hello": PROTOCOL, "pid": 1, "alive": [{"run": "a"}], "ending": [], "ended": [{"run": "b"}]}
+            both = [encode(hello), encode({"ended": [{"run": "a"}]})]
+            connection.sendall(b"".join(struct.pack(">I", len(body)) + body for body in both))
+
+        with ThreadPoolExecutor() as other:
+            other.submit(greet)
+            wire, hello = keep.connect(tmp_path)
+    wire.close()
+    assert [item["run"] for item in hello["ended"]] == ["b", "a"]
+
+
+def test_what_was_put_back_is_heard_again_though_nobody_speaks(tmp_path):
+    keeping = Keeping(Layout(tmp_path))
+    assert not keeping.has_something()
+    keeping.put_back([{"ended": [{"run": "a"}]}])
+
+    assert keeping.has_something()
+    assert keeping.receive() == [{"ended": [{"run": "a"}]}]
+    assert not keeping.has_something()

@@ -33,6 +33,7 @@ class Keeping:
         self.hello: Message = {}
         self.outstanding = 0  # runs handed over that it has not answered for
         self._news: list[Message] = []
+        self._returned: list[Message] = []
         self._news_since = 0.0
 
     @property
@@ -143,6 +144,9 @@ class Keeping:
 
         While it still spawns what it was given, its news are kept back for a moment: starts come first.
         """
+        if self._returned:
+            news, self._returned = self._returned, []
+            return news
         if self.wire is None:
             return []
         try:
@@ -160,8 +164,12 @@ class Keeping:
         return news
 
     def put_back(self, messages: Sequence[Message]) -> None:
-        """Keep news that could not be recorded for the next time."""
-        self._news = [*messages, *self._news]
+        """Keep news that could not be recorded for the next time; nobody tells them again."""
+        self._returned = [*messages, *self._returned]
+
+    def has_something(self) -> bool:
+        """Say whether `receive` would return at once: the keeper has spoken, or something was put back."""
+        return bool(self._returned) or (self.wire is not None and bool(clock.wait([self.wire.fileno()], 0)))
 
     def close(self) -> None:
         """End the connection. The keeper goes on while it has runs."""

@@ -225,12 +225,10 @@ class Serve:
         return self.world.journal.seq != before
 
     def _hear_keeper(self, now: datetime) -> None:
-        wire = self.engine.keeping.wire
-        if wire is not None:
-            while self.engine.keeping.wire is not None and clock.wait([wire.fileno()], 0):
-                if not self.engine.listen(now):
-                    break
         keeping = self.engine.keeping
+        while keeping.has_something():
+            if not self.engine.listen(now):
+                break
         lost = not self.watched if keeping.wire is None else keeping.hello["pid"] != self.keeper
         if (lost and self.world.running) or (self.recover_at and clock.awake() >= self.recover_at):
             self._recover(now)

@@ -30,7 +30,7 @@ def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
     try:
         connection.connect(f"/proc/self/fd/{directory}/{SOCKET}")
         wire = Wire(connection)
-        hello = wire.receive_one()
+        hello, *more = wire.receive_some()
     except (OSError, Closed):
         connection.close()
         return None
@@ -39,6 +39,8 @@ def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
     if hello.get("hello") != PROTOCOL:
         connection.close()
         return None
+    for message in more:  # a run has ended in this very moment
+        hello["ended"] += message.get("ended", [])
     return wire, hello
 
 

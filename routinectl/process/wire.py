@@ -85,12 +85,12 @@ class Wire:
         self._buffer += data
         return list(self._take())
 
-    def receive_one(self) -> dict[str, Any]:
-        """Wait for exactly one message (a reply)."""
+    def receive_some(self) -> list[dict[str, Any]]:
+        """Wait for at least one message; what came with it is there too, and nothing would tell of it again."""
         while True:
             messages = self.receive()
             if messages:
-                return messages[0]
+                return messages
 
     def close(self) -> None:
         """Close the connection and the descriptors nobody took."""
