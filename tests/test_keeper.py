@@ -25,6 +25,8 @@ from routinectl.process.mask import MASK, Masker, forms
 from routinectl.process.message import encode
 from routinectl.process.wire import PROTOCOL
 
+MARK = f"test-{os.getpid()}"  # of runs that leave something behind
+
 
 class Kept:
     """A keeper of a folder, and runs asked of it."""
@@ -80,7 +82,7 @@ def kept(tmp_path):
     with suppress(ProcessLookupError):
         os.kill(found.hello["pid"], signal.SIGKILL)
     for item in proc.everybody():
-        if (proc.run_id_of(item.pid) or "").startswith(f"test-{os.getpid()}"):  # not those of the tests beside these
+        if (proc.run_id_of(item.pid) or "").startswith(MARK):  # not those of the tests beside these
             os.kill(item.pid, signal.SIGKILL)
 
 
@@ -149,7 +151,7 @@ def test_what_cannot_start_is_told(kept, argv, entry, words):
 
 
 def test_a_deadline_stops_the_whole_tree_also_what_hides_and_ignores_term(kept):
-    name = f"test-{os.getpid()}"
+    name = MARK
     kept.shell(name, "trap '' TERM; (setsid sleep 301 &); setsid sh -c \"trap '' TERM; sleep 302\" & sleep 303", timeout=0.5, grace=0.5)
     (record,) = kept.hear("ended")
 
@@ -158,26 +160,26 @@ def test_a_deadline_stops_the_whole_tree_also_what_hides_and_ignores_term(kept):
 
 
 def test_what_a_run_leaves_behind_is_ended(kept):
-    kept.shell("test-a", "(setsid sleep 301 >/dev/null 2>&1 &); (sh -c 'sleep 302 &' ); exit 0")
+    kept.shell(MARK, "(setsid sleep 301 >/dev/null 2>&1 &); (sh -c 'sleep 302 &' ); exit 0")
     (record,) = kept.hear("ended")
 
     assert code(record) == 0
-    assert not any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody() if item.state != "Z")
+    assert not any(proc.run_id_of(item.pid) == MARK for item in proc.everybody() if item.state != "Z")
 
 
 def test_an_orphan_without_a_sign_goes_with_the_last_run(kept):
-    kept.shell("test-a", "env -i setsid sleep 304 & exit 0")
+    kept.shell(MARK, "env -i setsid sleep 304 & exit 0")
     kept.hear("ended")
 
     assert not any(b"sleep\x00304" in Path(f"/proc/{item.pid}/cmdline").read_bytes() for item in proc.everybody() if item.state not in "ZX")
 
 
 def test_leftovers_may_be_kept(kept):
-    kept.shell("test-a", "sleep 305 & exit 0", keep=True)
+    kept.shell(MARK, "sleep 305 & exit 0", keep=True)
     kept.hear("ended")
 
     # A process in the middle of becoming `sleep` shows no environment for a moment.
-    until(lambda: any(proc.run_id_of(item.pid) == "test-a" for item in proc.everybody()))
+    until(lambda: any(proc.run_id_of(item.pid) == MARK for item in proc.everybody()))
 
 
 def test_cancel_stops_a_run(kept):
