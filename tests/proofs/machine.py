@@ -436,6 +436,9 @@ class SimKeeping:
                 self.machine.start_keeper(self.log)
             self.find()
 
+    def has_something(self) -> bool:
+        return self.keeper is not None and self.readable
+
     def has_news(self) -> bool:
         return os.path.exists(self.log) and os.stat(self.log).st_size > 0
 
