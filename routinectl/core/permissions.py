@@ -14,8 +14,8 @@ from typing import Any
 
 from routinectl.core.problem import Path, Problem
 
-LEVELS = ("read_only", "propose_edits", "full")
-_EXTERNAL = ("none", "suggest", "allow")
+LEVELS = ("read_only", "propose_edits", "full")  # the narrower first
+EXTERNAL = ("none", "suggest", "allow")
 _PRIVATE = (".routinectl", "secrets")
 _DEFINED = ("routines", "agents", "templates")  # folders of folders that each hold a definition
 _WRITTEN_HERE = ("ROUTINE.yaml", "AGENT.md", "state.json", "history.jsonl", "memory", "calendars")
@@ -86,7 +86,7 @@ def wider(asked: Permissions, granted: Permissions) -> str:
         return f"permissions.level: {granted.level}"
     if asked.network and not granted.network:
         return "permissions.network: false"
-    if _EXTERNAL.index(asked.external) > _EXTERNAL.index(granted.external):
+    if EXTERNAL.index(asked.external) > EXTERNAL.index(granted.external):
         return f"permissions.external: {granted.external}"
     for key, more, given in (
         ("read", asked.read, granted.read),

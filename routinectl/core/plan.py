@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from routinectl.core import permissions
 from routinectl.core.problem import path_text
 from routinectl.core.routine import build
 from routinectl.core.units import parse_duration, parse_size
 
 Doc = Mapping[str, Any]
 SPAN = timedelta(days=30)
-_LEVELS = {"read_only": 0, "propose_edits": 1, "full": 2}
-_EXTERNAL = {"none": 0, "suggest": 1, "allow": 2}
+_LEVELS = {name: rank for rank, name in enumerate(permissions.LEVELS)}
+_EXTERNAL = {name: rank for rank, name in enumerate(permissions.EXTERNAL)}
 _MODES = {"every_run": 0, "before_first_run": 1, "before_enable": 1, "none": 2}
 
 

@@ -209,7 +209,7 @@ class Engine:
 
     def facts(self, routine: Routine, standing: Standing) -> gates.Facts:
         """Return what a decision needs beside the routine's own events; content is hashed only where an approval binds it."""
-        bound = gates.approval_mode(routine, standing) != "none"
+        bound = gates.is_bound(routine, standing)
         return gates.Facts(self.content_of(routine, standing) if bound else "", self.settings.max_fires_per_hour)
 
     def content_of(self, routine: Routine, standing: Standing) -> str:

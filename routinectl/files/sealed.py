@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +108,7 @@ def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
     import shutil
 
     place = Path(found.place)
-    fresh, old = layout.tmp / f"{place.name}-{os.getpid()}", place.with_name(f"{place.name}-{time.time_ns():x}")
+    fresh, old = layout.tmp / f"{place.name}-{os.getpid()}", place.with_name(f"{place.name}-{os.urandom(4).hex()}")
     remove(fresh)
     fresh.mkdir(parents=True)
     for path, folders, _ in os.walk(found.folder):
