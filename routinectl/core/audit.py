@@ -163,11 +163,8 @@ def _follow(trail: _Trail, event: Event) -> Iterable[Finding]:
         _verdict(trail, data)
     elif kind == "run.claimed":
         yield from _claim(trail, event, at)
-    elif kind == "run.retrying":
-        trail.open.pop(data["run"], None)
-        trail.open[data["run"]] = data["next_attempt"]
-    elif kind == "run.ended":
-        trail.open.pop(data["run"], None)
+    elif kind in ("run.retrying", "run.ended"):
+        trail.open.pop(data["run"], None)  # between two attempts nothing runs, and no lease is held
 
 
 def _revise(trail: _Trail, event: Event, at: datetime) -> None:
