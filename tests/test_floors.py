@@ -107,6 +107,59 @@ def test_only_the_process_floor_starts_processes_or_handles_signals():
     assert found == []
 
 
+# Files that are opened plainly, and why nothing there can wait for ever or have no end. All others: `files/regular.py`.
+OURS = "routinectl's own: only a run at `full` could put something else there, and it could as well end serve"
+OPENS_PLAINLY = {
+    "agents": "in the run's own process, under its deadline",
+    "process": "of the kernel, of our own, or in the run's own process",
+    "engine/host.py": "in the run's own process, under its deadline",
+    "engine/keeping.py": OURS,
+    "api/repeat.py": OURS,
+    "api/page.py": "shipped with the package",
+    "files/journal.py": OURS,
+    "files/lock.py": OURS,
+    "files/checkpoint.py": OURS,
+    "files/config.py": "the settings: a person's, without which there is nothing to serve",
+    "files/definitions.py": OURS,
+    "files/deliveries.py": OURS,
+    "files/globs.py": "a lease is asked for without waiting; the memory is ours",
+    "files/outbox.py": OURS,
+    "files/projections.py": OURS,
+    "files/schemas.py": "shipped with the package",
+    "files/signs.py": OURS,
+    "files/tokens.py": OURS,
+    "files/watch.py": "the pipe that is a FIFO on purpose",
+    "files/atomic.py": "made anew beside the file",
+    "files/context.py": "opened part by part without following a link, and without waiting",
+    "files/regular.py": "this is the place",
+    "cli": "named by the person at the terminal, who can press Ctrl-C",
+    "tui": "named by the person at the terminal, who can press Ctrl-C",
+    "operations/check.py": "named by the person at the terminal",
+    "operations/take_over.py": "named by the person at the terminal",
+    "operations/templates.py": "shipped, or a person's own",
+    "operations/init.py": "named by the person at the terminal",
+    "operations/agents.py": OURS,
+    "operations/doctor.py": OURS,
+}
+
+
+def test_what_others_may_have_put_there_is_opened_in_one_place():
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            on_os = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id == "os"
+            plain = (name == "open" and (isinstance(node.func, ast.Name) or on_os)) or name in ("read_bytes", "read_text")
+            on_regular = ast.unparse(node).startswith(("open(regular.", "definitions.read_bytes(", "read_bytes(layout"))
+            if plain and not on_regular and "O_DIRECTORY" not in ast.unparse(node):
+                found.add(str(path.relative_to(PACKAGE)))
+    known = {name for name in found if name in OPENS_PLAINLY or name.split("/")[0] in OPENS_PLAINLY}
+    assert found - known == set()
+    assert {name for name in OPENS_PLAINLY if not any(item == name or item.startswith(f"{name}/") for item in found)} == set()
+
+
 def test_the_front_door_is_light():
     """`--version` must not pay for anything; `list` must not pay for what it does not use."""
     import subprocess

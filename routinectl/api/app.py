@@ -31,6 +31,7 @@ from routinectl.api.repeat import Repeats
 from routinectl.core import message as messages
 from routinectl.core.event import Event
 from routinectl.errors import RoutinectlError, UsageError
+from routinectl.files import regular
 from routinectl.operations import feed, hooks, metrics, runs
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
@@ -272,9 +273,7 @@ def _range(path: str, text: str) -> tuple[int, int, int]:
 
 
 def _read(path: str, offset: int, size: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(max(size, 0))
+    return regular.part(path, offset, max(size, 0))
 
 
 async def _body(request: Request) -> bytes:

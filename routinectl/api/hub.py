@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from routinectl.api.access import Caller
-from routinectl.core.event import Event
+from routinectl.core.event import AS_JSON, Event
 from routinectl.errors import RoutinectlError
 from routinectl.files import journal
 from routinectl.files.layout import Layout
@@ -165,4 +165,4 @@ class Hub:
 def encode(event: Event) -> bytes:
     """Return an event as a server-sent one; its id is its position in the journal."""
     data = json.dumps(event.as_dict(), ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode("utf-8", "surrogatepass")
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode("utf-8", AS_JSON)

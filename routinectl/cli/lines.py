@@ -28,7 +28,14 @@ def ledger_line(line: Line, zone: str) -> str:
     verdict = str(line.get("verdict"))
     count = int(line.get("count") or 0)
     many = f"{count} slots until " if count > 1 else ""
-    return f"{many}{when}  {output.word(verdict)}  {words(verdict, str(line.get('reason')))}"
+    return f"{many}{when}  {output.word(verdict)}  {because(line)}"
+
+
+def because(line: Line) -> str:
+    """Return why a slot or request was refused, in words, with what was found then."""
+    verdict = str(line.get("verdict"))
+    detail = f": {output.safe(str(line['detail']))}" if verdict == "skipped" and line.get("detail") else ""
+    return words(verdict, str(line.get("reason"))) + detail
 
 
 def took(line: Line) -> str:

@@ -24,6 +24,7 @@ KINDS = frozenset({
     "serve.started", "serve.stopped", "serve.recovered", "clock.jumped", "clock.accepted", "journal.damaged",
 })  # fmt: skip
 _CRC = b',"crc":"'
+AS_JSON = "backslashreplace"  # what is no text (a file's name in Latin-1) becomes an escape that JSON knows, and comes back as it was
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -46,7 +47,7 @@ class Event:
 
 def encode(event: Event) -> bytes:
     """Return the event as one line, newline included."""
-    body = _dumps(event.as_dict())[:-1].encode("utf-8", "surrogatepass")
+    body = _dumps(event.as_dict())[:-1].encode("utf-8", AS_JSON)
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 

@@ -28,6 +28,6 @@ def of_content(definition: str, files: Iterable[tuple[str, int, bytes]]) -> str:
 
     total = hashlib.sha256(definition.encode())
     for path, mode, digest in sorted(files):
-        total.update(f"\0{path}\0{mode:o}\0".encode())
+        total.update(f"\0{path}\0{mode:o}\0".encode(errors="surrogateescape"))
         total.update(digest)
     return total.hexdigest()

@@ -122,6 +122,12 @@ def faults(doc: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(f"permissions.{key} '{text}' {why}", path, f"{key}: [{'out/' if key == 'write' else 'workspace:daily/'}]")
 
 
+def is_private(path: str) -> bool:
+    """Say whether a path, from the workspace's root, is nobody's to be shown: git's, routinectl's own, secrets, messages, a routine's memory."""
+    parts = path.split("/")
+    return ".git" in parts or parts[0] in (*_PRIVATE, "inbox") or (parts[0] == "routines" and parts[2:3] == ["memory"])
+
+
 def refusal_of(text: str, *, writing: bool) -> str:
     """Say why a path as a definition writes it may not be granted; empty when it may, as far as its text can tell."""
     placed = _placed(text)

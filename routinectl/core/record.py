@@ -106,7 +106,7 @@ def named(instant: datetime, key: str, kind: str = "") -> str:
     """
     import hashlib
 
-    return f"{instant:%Y%m%dT%H%M%SZ}-{kind}{hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]}"
+    return f"{instant:%Y%m%dT%H%M%SZ}-{kind}{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:_DIGITS]}"
 
 
 def claim(start: Start, routine: Routine, standing: Standing, lease: int, facts: dict[str, Any], now: datetime) -> Event:

@@ -39,7 +39,7 @@ from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError
-from routinectl.files import definitions, lease, leavings, run_logs
+from routinectl.files import atomic, definitions, lease, leavings, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
@@ -175,7 +175,7 @@ class Engine:
                 wishes = decision.without_place(start, item.reason, self.world.standing(start.id), self._routine(start.id))
                 events += [record.event_of(wish, now) for wish in wishes]
             for start in admitted:
-                events += self.claim(start, claimed, now)
+                events += self._claimed(start, claimed, now)
             return events
 
         known = set(self.world.dirty)
@@ -225,15 +225,32 @@ class Engine:
                 free[routine.pool] -= 1
         return free
 
+    def _claimed(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
+        """Return the claim of a start; where what it needs cannot be opened, it alone does not start."""
+        try:
+            return self.claim(start, claimed, now)
+        except OSError as error:
+            if atomic.concerns_all(error):
+                raise
+            return self._refused(start, "cannot_start", str(error), now)
+
     def claim(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
-        """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that."""
+        """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that. Raises OSError."""
         routine, standing = self._routine(start.id), self.world.standing(start.id)
         used = {run.lease for run in standing.runs.values() if run.retry_at is None} | {
             int(item.lock.path.name.rsplit(".", 2)[1]) for item in claimed if item.start.id == start.id
         }
         taken = lease.take(self.layout, start.id, routine.parallel, used)
         if taken is None:
-            return self._without_lease(start, routine, standing, now)
+            return self._refused(start, "overlap", "what it left behind still holds its lease", now)
+        try:
+            return self._with_lease(start, claimed, taken, now)
+        except BaseException:
+            taken[1].close()
+            raise
+
+    def _with_lease(self, start: Start, claimed: list[Claimed], taken: tuple[int, Lock], now: datetime) -> list[Event]:
+        routine, standing = self._routine(start.id), self.world.standing(start.id)
         if start.request is not None and start.request.tree:
             routine, prepared = self.prepare_as_it_was(start.id, start.request.tree, now)
         else:
@@ -279,17 +296,18 @@ class Engine:
         claimed = start.retry.facts.get("content") if start.retry is not None else None
         return replace(prepared, ready=None), str(claimed or self.facts(routine, standing).content)
 
-    def _without_lease(self, start: Start, routine: Routine, standing: Standing, now: datetime) -> list[Event]:
-        """A run that has ended on record may have left something alive that holds its lease: that is an overlap."""
+    @staticmethod
+    def _refused(start: Start, reason: str, why: str, now: datetime) -> list[Event]:
+        """Return the verdict of a start that turned out to be impossible when it was claimed; `why` is for people."""
         if start.retry is not None:
-            return [record.event_of(Abandon(start.id, start.retry, "what it left behind still holds its lease"), now)]
+            return [record.event_of(Abandon(start.id, start.retry, why), now)]
+        facts = {"detail": why}
         if start.request is not None:
-            return [record.event_of(Skip(start.id, False, "overlap", request=start.request.id), now)]
-        assert start.slot is not None
+            return [record.event_of(Skip(start.id, False, reason, request=start.request.id, facts=facts), now)]
         events = []
         if start.collapsed is not None:
             events.append(record.event_of(Skip(start.id, True, "collapsed", interval=start.collapsed), now))
-        events.append(record.event_of(Skip(start.id, False, "overlap", slot=start.slot), now))
+        events.append(record.event_of(Skip(start.id, False, reason, slot=start.slot, facts=facts), now))
         return events
 
     def prepare(self, name: str) -> launch.Prepared:
@@ -321,18 +339,22 @@ class Engine:
         }
         return routine, launch.prepare(layout, self.settings, routine, "", facts)
 
-    def make_ready(self, name: str, wake: float) -> None:
-        """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant."""
+    def make_ready(self, name: str, wake: float) -> bool:
+        """Make everything of the run that will be due at `wake` (seconds since 1970), before its instant; say whether its folder was made.
+
+        Raises OSError and launch.CannotStart, which concern this routine alone: its claim meets them again, and says so.
+        """
         prepared, routine = self.prepare(name), self._routine(name)
         lease.make(self.layout, name)
         if prepared.fault or routine.work_per_day or gates.is_bound(routine, self.world.standing(name)):
-            return  # approved bytes are sealed, and a share of the day is reserved, when it is claimed, not before
+            return False  # approved bytes are sealed, and a share of the day is reserved, when it is claimed, not before
         slot = from_epoch(round(wake)) - routine.offset
         if not routine.schedule.count(slot - timedelta(seconds=1), slot):
-            return  # it is woken for something else: the end of quiet hours, a promise
+            return False  # it is woken for something else: the end of quiet hours, a promise
         start = Start(name, routine.due(slot), "on_time", slot=slot)
         entry = self.entry(start, routine, prepared, record.run_id(start), start.due)
         self.world.entry(name).prepared = replace(prepared, ready=(slot, entry))
+        return True
 
     def entry(self, start: Start, routine: Routine, prepared: launch.Prepared, key: str, now: datetime) -> bytes:
         """Return what the keeper is given for one attempt, as JSON. Raises launch.CannotStart, OSError."""
@@ -367,8 +389,12 @@ class Engine:
             self.world.thawed[name].prepared = None
 
     def hand_over(self, claimed: Sequence[Claimed], now: datetime) -> None:
-        """Give claimed runs to the keeper. Those that cannot start are recorded as ended."""
+        """Give claimed runs to the keeper. Those that cannot start are recorded as ended.
+
+        Raises OSError when the machine has no more to give; what was claimed and not handed over is started by recovery then.
+        """
         entries: list[bytes] = []
+        short: OSError | None = None
         locks: list[Lock] = []
         faults: list[Event] = []
         for item in claimed:
@@ -384,12 +410,17 @@ class Engine:
                 locks.append(item.lock)
             except (OSError, launch.CannotStart) as error:
                 item.lock.close()
+                if isinstance(error, OSError) and atomic.concerns_all(error):
+                    short = error
+                    continue
                 why = f"its folder cannot be made: {error.strerror}" if isinstance(error, OSError) else str(error)
                 faults.append(self._not_started(item.start.id, item.key, why, now))
         if entries:
             self.send(entries, locks)
         if faults:
             self.append(faults, now)
+        if short is not None:
+            raise short
 
     def send(self, entries: list[bytes], locks: list[Lock]) -> None:
         """Hand a batch to the keeper; when it dies in this moment, recovery starts what it had not begun."""
@@ -452,11 +483,21 @@ class Engine:
         for item in items:
             name = self.world.running.get(item["run"])
             if name is not None:
-                run = self.world.standing(name).runs[run_of(item["run"])]
-                end = self.end_of(name, run, item)
-                if (routine := self.world.routine(name)) is not None and routine.hosted:
-                    yield from proposing.events(self.layout, self.world.standing(name), name, run, end)
-                yield end
+                yield from self._end(name, self.world.standing(name).runs[run_of(item["run"])], item)
+
+    def _end(self, name: str, run: Run, item: Message) -> list[Event]:
+        """Return the end of a run with what follows from it. Where what it left cannot be looked at, that is a failure of its own."""
+        routine = self.world.routine(name)
+        try:
+            end = self.end_of(name, run, item)
+            hosted = routine is not None and routine.hosted
+            return [*(proposing.events(self.layout, self.world.standing(name), name, run, end) if hosted else ()), end]
+        except OSError as error:
+            if atomic.concerns_all(error):
+                raise
+            data = facts_of(run, run.id) | {"at": to_iso(from_epoch(item["at"])), "started_at": to_iso(from_epoch(item["born"]))}
+            data |= _outcome(item["status"], item["stopped"], run, quiet=False) if item.get("status") is not None else {"exit_code": None}
+            return [self.ending(name, run, data | {"outcome": "failed", "message": f"what it left cannot be looked at: {error}"})]
 
     def end_of(self, name: str, run: Run, item: Message) -> Event:
         """Return the end of a run, from the keeper's record of it."""

@@ -227,10 +227,11 @@ def _masking(secrets: list[str]) -> Callable[[bytes], bytes]:
 def _recorder(folder: Path, masked: Callable[[bytes], bytes]) -> Callable[[Mapping[str, Any]], None]:
     """Return what appends a turn to the run's record, without secrets."""
     from routinectl import clock
+    from routinectl.core.event import AS_JSON
     from routinectl.core.units import to_iso
 
     def record(turn: Mapping[str, Any]) -> None:
-        line = json.dumps({"at": to_iso(clock.now()), **turn}, ensure_ascii=False).encode(errors="replace")
+        line = json.dumps({"at": to_iso(clock.now()), **turn}, ensure_ascii=False).encode("utf-8", AS_JSON)
         with open(folder / TURNS, "ab") as file:
             file.write(masked(line) + b"\n")
 

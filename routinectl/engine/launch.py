@@ -28,7 +28,7 @@ from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
 from routinectl.core.wish import Start
 from routinectl.engine import confinement, host
-from routinectl.files import leavings, run_logs
+from routinectl.files import leavings, regular, run_logs
 from routinectl.files.layout import Layout
 from routinectl.files.sealed import Sealed
 
@@ -36,6 +36,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/proc/", "/dev/", "/sys/")
 _ENTRY = Path(__file__).resolve().parents[1] / "process" / "python_entry.py"
 _TOOLBOX = _ENTRY.with_name("toolbox.py")
+_SECRET_BYTES = 128 * 1024 - 1  # an environment variable holds no more on Linux (execve(2), MAX_ARG_STRLEN)
 
 
 class CannotStart(Exception):
@@ -283,7 +284,7 @@ def _secret(layout: Layout, routine_id: str, what: str, reference: tuple[str, ..
         return os.environ[where]
     path = layout.resolve(routine_id, where if where.startswith("/") else above + where)
     try:
-        return Path(path).read_text(errors="surrogateescape").rstrip("\n")
+        return regular.read(path, _SECRET_BYTES).decode(errors="surrogateescape").rstrip("\n")
     except OSError as error:
         raise CannotStart(f"{what} is not there: {path}: {error.strerror}") from None
 

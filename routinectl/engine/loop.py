@@ -26,6 +26,7 @@ from routinectl.engine.damage import answer_damage
 from routinectl.engine.doubt import Doubt
 from routinectl.engine.engine import Engine
 from routinectl.engine.intake import Intake
+from routinectl.engine.launch import CannotStart
 from routinectl.engine.maintain import Maintainer
 from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
@@ -48,6 +49,7 @@ _RETRY_SECONDS = 5.0
 _RETAIN_SECONDS = 3600.0
 _SIGNS_SECONDS = 15.0
 _LOOK_AGAIN = 1.0
+_LAST_LOOK = 1.0  # seconds in which a serve that ends hears of what it has just handed over
 _AFTER_BURST = 0.7  # seconds from the first change to writing ledgers: starts come first
 
 
@@ -82,6 +84,7 @@ class Serve:
         self.look_again: dict[str, float] = {}
         self.keeper = 0  # which one was asked about the open runs
         self.trouble = self.untidy = ""
+        self.told: set[str] = set()
         self.retry_at = self.house_at = 0.0
         self.stopping = False
         self.cache = definitions.Cache(engine.layout)
@@ -165,6 +168,7 @@ class Serve:
         try:
             if self.ready and not self.trouble:
                 now = clock.now()
+                self._hear_the_last(now)
                 self.engine.append([Event("serve.stopped", "", {"at": to_iso(now), "pid": os.getpid()})], now)
                 self.checkpoint()
             if self.projector is not None:
@@ -177,6 +181,18 @@ class Serve:
         self.pipe.close()
         self.lock.close()
 
+    def _hear_the_last(self, now: datetime) -> None:
+        """Record what the keeper has told by now: the ends of short runs come within a moment of their start."""
+        keeping, until = self.engine.keeping, clock.awake() + _LAST_LOOK
+        while keeping.wire is not None and (self._starting() or keeping.has_something()) and clock.awake() < until:
+            if not keeping.has_something():
+                clock.wait([keeping.wire.fileno()], until - clock.awake())
+            self.engine.listen(now)
+
+    def _starting(self) -> bool:
+        """Say whether a run that was handed over has not been heard of yet."""
+        return self.engine.keeping.outstanding > 0
+
     def finished(self) -> bool:
         """Say whether a serve that is not to stay has done its work."""
         if self.options.once:
@@ -187,7 +203,10 @@ class Serve:
     # -- one turn
 
     def turn(self) -> None:
-        """Do everything that is due now. When the disk fails, nothing starts; we stay, and try again."""
+        """Do everything that is due now. When the journal cannot be written, nothing starts; we stay, and try again.
+
+        What fails for one routine is that routine's and does not come here.
+        """
         reading = clock.read()
         try:
             self._check_swapped()
@@ -196,7 +215,9 @@ class Serve:
                 self._work(reading.wall)
                 self._recovered()
         except OSError as error:
-            self._fail(error)
+            disk = isinstance(error, journal.Unwritable) or atomic.is_of_the_disk(error)
+            what = "the workspace cannot be written" if disk else "this machine has no more to give"
+            self._fail(f"{what}: {error}; nothing starts until it can")
         self.engine.signs.turns.observe(clock.awake() - reading.awake)
 
     def _work(self, now: datetime) -> None:
@@ -263,8 +284,13 @@ class Serve:
                 break
             entry = self.world.entry(name)
             if entry.prepared is None:
-                self.engine.make_ready(name, wake)
-                made = name
+                try:
+                    made = name if self.engine.make_ready(name, wake) else made
+                except CannotStart:
+                    continue  # its claim meets it again, and records it
+                except OSError as error:
+                    if atomic.concerns_all(error):
+                        raise
         if made:
             # What the file system has put off is written now: else the sync of the claim has to wait for it.
             atomic.sync_folder(self.engine.layout.runs / made)
@@ -286,9 +312,16 @@ class Serve:
         if key != self.config_key:
             self._reread_settings(key)
         self._apply(self.engine.revisions.look(self.world, now, patience=patience), now)
+        for problem in definitions.nameless(self.engine.layout):
+            self._tell_once(f"{problem.file}: {problem.message}\nHint: {problem.hint}")
         cost = clock.awake() - started
         # A rescan may cost a hundredth of a CPU second a minute, however many routines there are.
         self.next_scan = clock.awake() + max(self.options.scan_interval, cost * 6000 if cost > 0.05 else 0)
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            self.options.on_talk(text)
 
     def _apply(self, seen: list[Seen], now: datetime) -> None:
         events = self.engine.revise(seen, now)
@@ -362,8 +395,7 @@ class Serve:
             raise journal.Swapped(f"the lock file {self.lock.path} was replaced; another serve may run beside this one",
                                   "routinectl serve")  # fmt: skip
 
-    def _fail(self, error: OSError) -> None:
-        text = f"the workspace cannot be written: {error}; nothing starts until it can"
+    def _fail(self, text: str) -> None:
         if text != self.trouble:
             self.options.on_talk(text)
             supervisor.notify(STATUS=text)
@@ -381,30 +413,35 @@ class Serve:
     # -- the rest
 
     def _keep_house(self) -> None:
-        """Do what is not urgent. What cannot be written is tried again later, and keeps no run from starting."""
+        """Do what is not urgent, each thing by itself: one that cannot be written is tried again later, and keeps nothing else from being done."""
         if clock.awake() < self.house_at:
             return
-        try:
-            self._housekeeping()
-            self.untidy = ""
-        except OSError as error:
-            self.house_at = clock.awake() + _RETRY_SECONDS
-            self.world.journal.reopen()
-            text = f"ledgers, states or checkpoints fall behind: {error}"
-            if text != self.untidy:
-                self.options.on_talk(text)
-            self.untidy = text
-
-    def _housekeeping(self) -> None:
         first = self.world.next_wake()
         idle = first[0] - clock.now().timestamp() if first is not None else _LONGEST_SLEEP
         if 0 <= idle <= _WARM:
             return  # what is due in a moment comes first
-        self.options.on_rest()
+        text = ""
+        for chore in (self.options.on_rest, self._write_ledgers, self._save, self._retain, lambda: self._maintain(idle), self.world.cool):
+            try:
+                chore()
+            except OSError as error:
+                text = text or f"ledgers, states or checkpoints fall behind: {error}"
+                if isinstance(error, journal.Unwritable):
+                    self.world.journal.reopen()
+        if text:
+            self.house_at = clock.awake() + _RETRY_SECONDS
+            if text != self.untidy:
+                self.options.on_talk(text)
+        self.untidy = text
+
+    def _write_ledgers(self) -> None:
         awake = clock.awake()
         if self.projector is not None and self.projector.behind and awake >= self._project_at():
             self.projector.flush(clock.now())
             self.project_at = awake if self.projector.behind else 0.0
+
+    def _save(self) -> None:
+        awake = clock.awake()
         if self.world.since_checkpoint >= _CHECKPOINT_EVENTS or (awake >= self.next_checkpoint and self.world.since_checkpoint > 100):
             self.checkpoint()
         if awake >= self.next_checkpoint:
@@ -412,14 +449,17 @@ class Serve:
         if awake >= self.next_signs:
             signs.write(self.engine.layout, self.engine.signs)
             self.next_signs = awake + _SIGNS_SECONDS
-        if awake >= self.next_retain:
+
+    def _retain(self) -> None:
+        if clock.awake() >= self.next_retain:
             drop_segments(self.world, self.engine.settings.retention)
-            self.next_retain = awake + _RETAIN_SECONDS
+            self.next_retain = clock.awake() + _RETAIN_SECONDS
+
+    def _maintain(self, idle: float) -> None:
         self.maintainer.consider(self.engine.settings.maintenance, idle)
         done = self.maintainer.finish(clock.now())
         if done is not None:
             self.engine.append([done], clock.now())
-        self.world.cool()
 
     def _project_at(self) -> float:
         """Return when ledgers and states are written next: after the burst, and then without a break."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from routinectl.core.event import Event
 from routinectl.core.standing import Run, Standing
 from routinectl.engine.host import REPORT
-from routinectl.files import atomic, run_logs
+from routinectl.files import atomic, regular, run_logs
 from routinectl.files.layout import Layout
 
+_MOST_BYTES = 256 * 1024 * 1024  # of a patch
 _MOST_FILES = 100  # that the event names
 _MOST_CALLS = 50  # of one run that are proposed
 EDITS, CALL, PROPOSAL = "edits", "call", "proposal.json"
@@ -41,7 +42,7 @@ def events(layout: Layout, standing: Standing, name: str, run: Run, end: Event) 
     if not files or end.data["outcome"] not in ("succeeded", "quiet"):
         return
     try:
-        patch = (folder / "proposal.patch").read_bytes()
+        patch = regular.read(folder / "proposal.patch", _MOST_BYTES)
     except OSError:
         return  # an end is recorded whatever became of its patch
     proposal = f"p-{hashlib.sha256(run.key.encode()).hexdigest()[:8]}"

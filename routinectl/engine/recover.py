@@ -17,7 +17,7 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
 from routinectl.engine.launch import CannotStart
-from routinectl.files import lease, run_logs
+from routinectl.files import atomic, lease, run_logs
 from routinectl.files.lock import Lock
 from routinectl.process import proc
 
@@ -119,7 +119,12 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
     """Add what the keeper needs to start a run again, its lease first; or return why it is not started."""
     routine = engine.world.routine(name)
     late = routine is None or now - run.due > routine.window(run.slot or run.due)
-    taken = None if late else lease.take(engine.layout, name, run.lease + 1, range(run.lease))
+    try:
+        taken = None if late else lease.take(engine.layout, name, run.lease + 1, range(run.lease))
+    except OSError as error:
+        if atomic.concerns_all(error):
+            raise
+        return str(error)
     if taken is None or routine is None:
         return "it was claimed, and found too late to be started"
     locks.append(taken[1])
@@ -135,6 +140,11 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
     try:
         entries.append(engine.entry(start, routine, prepared, run.key, now))
     except CannotStart as error:
+        locks.pop().close()
+        return str(error)
+    except OSError as error:
+        if atomic.concerns_all(error):
+            raise
         locks.pop().close()
         return str(error)
     return ""

@@ -56,7 +56,7 @@ class Revisions:
 
     def look_at(self, world: World, names: Iterable[str], now: datetime, *, patience: float = PATIENCE) -> list[Seen]:
         """Return what was seen of what changed about these routines."""
-        names = self._with_those_that_read(world, set(names))
+        names = self._with_those_that_read(world, set(filter(definitions.is_text, names)))
         keys = {name: self._whole(name, definitions.key_of(world.layout.definition(name))) for name in names}
         changed = [name for name, key in keys.items() if key and self.keys.get(name) != key]
         gone = {name: "" for name, key in keys.items() if not key and (name in self.keys or self._lives(world, name))}
@@ -84,7 +84,7 @@ class Revisions:
         found: list[Seen] = []
         for name in changed:
             try:
-                definition = definitions.load(world.layout, name, self.settings, now)
+                definition = self._load(world, name, now)
             except DefinitionError as error:
                 if self._is_final(name, now, patience):
                     found.append(partial(_invalid, world, name, error, now))
@@ -99,6 +99,13 @@ class Revisions:
                 self.keys.pop(name, None)
                 found.append(partial(self._deleted, world, name, now))
         return found
+
+    def _load(self, world: World, name: str, now: datetime) -> Definition:
+        """Return a good definition; whatever keeps one from being read is a fault of that one alone. Raises DefinitionError."""
+        try:
+            return definitions.load(world.layout, name, self.settings, now)
+        except OSError as error:
+            raise definitions.unread(error, definitions.relative(world.layout, world.layout.definition(name))) from None
 
     def _remember(self, name: str, key: str, sources: tuple[str, ...]) -> None:
         self.sources[name] = sources

@@ -16,7 +16,7 @@ from typing import Any
 from routinectl import clock
 from routinectl.core import decision, meter, reaction
 from routinectl.core.admit import place_in_line
-from routinectl.core.event import Event, from_dict
+from routinectl.core.event import AS_JSON, Event, from_dict
 from routinectl.core.meter import Meter
 from routinectl.core.reaction import After
 from routinectl.core.routine import Routine, build
@@ -263,7 +263,7 @@ class World:
         standing = self.thawed[routine_id].standing
         wake = self.wakes.get(routine_id)
         flags = (b"o" if standing.is_open else b"-") + (b"r" if routine_id in self.reactive else b"")
-        plain = json.dumps(to_plain(standing), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        plain = json.dumps(to_plain(standing), separators=(",", ":"), ensure_ascii=False).encode("utf-8", AS_JSON)
         return b"%b\t%b\t%b\t%b" % (routine_id.encode(), b"%f" % wake if wake is not None else b"-", flags, plain)
 
     def _unpack(self, records: list[bytes]) -> None:

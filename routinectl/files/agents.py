@@ -10,7 +10,7 @@ from routinectl.core import agent, document, schema
 from routinectl.core.problem import Problem
 from routinectl.core.settings import Settings
 from routinectl.errors import DefinitionError, NotFoundError
-from routinectl.files import schemas
+from routinectl.files import regular, schemas
 from routinectl.files.layout import Layout
 
 FILE = "AGENT.md"
@@ -40,12 +40,18 @@ def load(layout: Layout, name: str, settings: Settings) -> Agent:
     path = layout.agent(name)
     file = str(path.relative_to(layout.root))
     try:
-        raw = path.read_bytes()
+        fd = regular.opened_below(layout.root, path)
+    except regular.NotAFileError as error:
+        raise _fault(error.said, file, f"ls -l {file}") from None
     except OSError:
         known = ", ".join(names(layout)) or "none yet"
         raise NotFoundError(f"there is no agent '{name}': {file}", f"the agents are: {known}") from None
-    if len(raw) > _MOST_BYTES:
-        raise _fault(f"it has {len(raw)} bytes; an agent has at most {_MOST_BYTES // 1024} KiB", file, "keep skills in files beside it")
+    try:
+        raw = regular.all_of(fd, file, _MOST_BYTES)
+    except OSError as error:
+        raise _fault(f"{error.strerror}", file, "keep skills in files beside it") from None
+    finally:
+        os.close(fd)
     parts = agent.split(raw.decode(errors="replace"))
     if parts is None:
         raise _fault("it has no head: YAML between two lines of ---", file, "---\nmodel: default\n---\nYou review documents.")

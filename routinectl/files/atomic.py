@@ -7,6 +7,8 @@ import errno
 import os
 from pathlib import Path
 
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_OF_THE_KERNEL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE
 
 
@@ -32,6 +34,16 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def concerns_all(error: OSError) -> bool:
+    """Say whether an error is the machine's, which the next routine would meet as well; else it belongs to the path it names."""
+    return error.errno in _OF_THE_DISK | _OF_THE_KERNEL
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Say whether an error is that of a disk that is full, read-only or broken."""
+    return error.errno in _OF_THE_DISK
 
 
 def write_all(fd: int, data: bytes) -> None:

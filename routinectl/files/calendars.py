@@ -6,16 +6,20 @@ They are resolved for the years around now when the definition is read. `holiday
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from routinectl.core import permissions
 from routinectl.core.problem import Path, Problem
+from routinectl.files import regular
 from routinectl.files.layout import Layout
 
 _YEARS_BACK, _YEARS_AHEAD = 1, 10
 _MOST_BYTES = 4 * 1024 * 1024
+_MOST_DAYS = 50_000  # an event that comes every second would have no end
 _INSTALL = "pip install 'routinectl[calendar]'"
 
 
@@ -55,7 +59,7 @@ def _source(
     if "ics" in source:
         path = _find(layout, routine_id, source["ics"])
         files.append(path)
-        yield from _ics(path, source["ics"], now, digests)
+        yield from _ics(layout, path, source["ics"], now, digests)
 
 
 def _iso(text: str) -> str:
@@ -82,31 +86,61 @@ def _holidays(name: str, now: datetime) -> Iterator[tuple[str, str]]:
 def _find(layout: Layout, routine_id: str, text: str) -> str:
     """Return the file of a path: in the routine's folder, else in the workspace, which shares its calendars."""
     own = layout.resolve(routine_id, text)
-    return own if os.path.exists(own) else layout.resolve(routine_id, f"workspace:{text.removeprefix('workspace:')}")
+    return (
+        own if text.startswith("/") or os.path.exists(own) else layout.resolve(routine_id, f"workspace:{text.removeprefix('workspace:')}")
+    )
 
 
-def _ics(path: str, name: str, now: datetime, digests: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _ics(layout: Layout, path: str, name: str, now: datetime, digests: dict[str, str]) -> Iterator[tuple[str, str]]:
     import hashlib
 
     try:
         import icalendar
     except ImportError:
         raise _Fault("an ICS file needs the extra 'calendar', which is not installed", _INSTALL) from None
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise _Fault(f"{name} cannot be read: {error.strerror}", f"ls -l {path}") from None
-    if len(data) > _MOST_BYTES:
-        raise _Fault(f"{name} is larger than {_MOST_BYTES // 1024**2} MiB", "a calendar of its own for what matters here")
+    data = _bytes(layout, path, name)
     digests[name] = hashlib.sha256(data).hexdigest()
     try:
         calendar = icalendar.Calendar.from_ical(data)
         events = list(calendar.walk("VEVENT"))
-        found = [(day.isoformat(), f"{event.get('SUMMARY', 'an event')} ({name})") for event in events for day in _days_of(event, now)]
-    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise _Fault(f"{name} is no calendar that can be read: {str(error)[:120]}", "an ICS file with VEVENTs") from None
+        days = ((day.isoformat(), f"{event.get('SUMMARY', 'an event')} ({name})") for event in events for day in _days_of(event, now))
+        found = list(itertools.islice(days, _MOST_DAYS + 1))
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError, OverflowError):
+        # What the parser says quotes the file, and a definition may name one that whoever asks may not read.
+        raise _Fault(f"{name} is no calendar that can be read", "a file that begins with BEGIN:VCALENDAR and has VEVENTs") from None
+    if len(found) > _MOST_DAYS:
+        raise _Fault(
+            f"{name} names over {_MOST_DAYS} days, each time that an event comes counted", "a calendar of its own for what matters here"
+        )
     yield from found
+
+
+def _bytes(layout: Layout, path: str, name: str) -> bytes:
+    """Return what a calendar's file holds: one of the workspace, and nothing that is private there."""
+    _refuse_foreign(layout, path, name)  # before anything tells whether it is there
+    try:
+        fd = regular.opened(path)
+    except OSError as error:
+        raise _Fault(f"{name} cannot be read: {error.strerror}", f"ls -l {path}") from None
+    try:
+        _refuse_foreign(layout, regular.place_of(fd, path), name)
+        return regular.all_of(fd, path, _MOST_BYTES)
+    except OSError as error:
+        raise _Fault(f"{name} cannot be read: {error.strerror}", "a calendar of its own for what matters here") from None
+    finally:
+        os.close(fd)
+
+
+def _refuse_foreign(layout: Layout, place: str, name: str) -> None:
+    """Raise _Fault for a place that is not the workspace's, or is private there: whoever may check a definition would learn what it holds."""
+    below = os.path.relpath(place, layout.root)
+    if below.startswith("../"):
+        below = os.path.relpath(place, os.path.realpath(layout.root))
+    if below.startswith("../") or permissions.is_private(below):
+        raise _Fault(
+            f"{name} lies outside of the workspace, or is private there",
+            f"cp {name} calendars/, and ics: calendars/{os.path.basename(name)}",
+        )
 
 
 def _days_of(event: Any, now: datetime) -> Iterable[date]:
@@ -135,7 +169,12 @@ def _starts(event: Any, begins: Any, now: datetime) -> Iterator[Any]:
     is_day = not isinstance(begins, datetime)
     # An event repeats in local time, as its calendar says it: days are taken without a zone throughout.
     naive = datetime.combine(begins, time()) if is_day else begins.replace(tzinfo=None)
+    if event["RRULE"].get("FREQ", [""])[0] in ("SECONDLY", "MINUTELY", "HOURLY"):
+        raise _Fault("an event that comes more than once a day names no days", "RRULE:FREQ=DAILY")
     rule = rrulestr(event["RRULE"].to_ical().decode().replace("Z", ""), dtstart=naive)
     first, last = (datetime.combine(date(year, 1, 1), time()) for year in (now.year - _YEARS_BACK, now.year + _YEARS_AHEAD))
-    for found in rule.between(first, last, inc=True):
-        yield found.date() if is_day else found
+    for found in itertools.islice(rule, _MOST_DAYS):
+        if found > last:
+            return
+        if found >= first:
+            yield found.date() if is_day else found

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from routinectl.core import fingerprint
+from routinectl.files import regular
 from routinectl.files.layout import DEFINITION, Layout
 
 _NOT_CONTENT = frozenset({"state.json", "history.jsonl", "memory", "out", "__pycache__", DEFINITION})
@@ -80,8 +81,7 @@ class Contents:
             return known[1]
         import hashlib
 
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = hashlib.sha256(regular.read(path, _MOST_BYTES)).digest()
         self._digests[path] = (key, digest)
         return digest
 
@@ -137,15 +137,16 @@ def _files(folder: str) -> list[tuple[str, int]]:
 
 def _head(git: str) -> str:
     try:
-        with open(f"{git}/HEAD") as file:
-            head = file.read().strip()
+        head = _text(f"{git}/HEAD").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
         if os.path.exists(f"{git}/{name}"):
-            with open(f"{git}/{name}") as file:
-                return file.read().strip()
-        with open(f"{git}/packed-refs") as file:
-            return next((line.split(" ")[0] for line in file if line.rstrip("\n").endswith(f" {name}")), "")
+            return _text(f"{git}/{name}").strip()
+        return next((line.split(" ")[0] for line in _text(f"{git}/packed-refs").splitlines() if line.endswith(f" {name}")), "")
     except OSError:
         return ""
+
+
+def _text(path: str) -> str:
+    return regular.read(path, _MOST_BYTES).decode(errors="replace")

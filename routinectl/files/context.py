@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from routinectl.core import permissions
+
 FILE_BYTES, ALL_BYTES, MOST_FILES = 64 * 1024, 512 * 1024, 500
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -60,14 +62,11 @@ def _files(root: Path, path: str) -> Iterator[str]:
         yield path
         return
     for top, folders, files in os.walk(path.rstrip("/")):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _private(root, f"{top}/{name}"))
+        below = os.path.relpath(top, root)
+        folders[:] = sorted(
+            name for name in folders if not (name.startswith(".") or permissions.is_private(os.path.normpath(f"{below}/{name}")))
+        )
         yield from (f"{top}/{name}" for name in sorted(files) if not name.startswith("."))
-
-
-def _private(root: Path, path: str) -> bool:
-    """Say whether a folder is none that a model is shown because it lies below one that was named: secrets, messages, memory."""
-    parts = os.path.relpath(path, root).split("/")
-    return parts[0] in ("secrets", "inbox") or (parts[0] == "routines" and parts[2:3] == ["memory"])
 
 
 def _open(root: Path, path: str) -> int:

@@ -7,6 +7,7 @@ routine, named with its place, and of no other.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -23,7 +24,7 @@ from routinectl.core.schedule.read import Reading
 from routinectl.core.settings import Settings
 from routinectl.core.units import to_epoch
 from routinectl.errors import DefinitionError, UnreadableError
-from routinectl.files import atomic
+from routinectl.files import atomic, regular
 from routinectl.files.layout import DEFINITION, Layout
 
 _UTC = "UTC"
@@ -51,13 +52,36 @@ def scan(layout: Layout) -> dict[str, str]:
     except FileNotFoundError:
         return found
     for name in names:
-        key = key_of(f"{base}{name}/{DEFINITION}") if not name.startswith(".") else ""
+        key = key_of(f"{base}{name}/{DEFINITION}") if not name.startswith(".") and is_text(name) else ""
         if key:
             found[name] = key
     return found
 
 
-def key_of(path: str | Path) -> str:
+def is_text(name: str) -> bool:
+    """Say whether a name on disk is UTF-8. Another can be written nowhere, and so is no routine's."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def nameless(layout: Layout) -> list[Problem]:
+    """Return a fault for each folder with a definition whose name is not UTF-8, as an old archive may bring one."""
+    names: list[bytes] = []
+    with contextlib.suppress(FileNotFoundError):
+        names = [os.fsencode(name) for name in os.listdir(layout.routines) if not is_text(name)]
+    shown = [repr(name)[2:-1] for name in sorted(names) if key_of(os.path.join(os.fsencode(layout.routines), name, DEFINITION.encode()))]
+    return [
+        Problem(
+            "the folder's name is not UTF-8, so it is no routine", (), f"mv routines/$'{name}' routines/another-name", f"routines/{name}"
+        )
+        for name in shown
+    ]
+
+
+def key_of(path: str | bytes | Path) -> str:
     """Return the key of a file's state, empty when there is none."""
     try:
         found = os.lstat(path)
@@ -75,28 +99,19 @@ def read_bytes(layout: Layout, routine_id: str) -> bytes:
     path = layout.definition(routine_id)
     name = relative(layout, path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = regular.opened_below(layout.root, path)
+    except regular.NotAFileError as error:
+        hint = f'cp --remove-destination "$(readlink -f {name})" {name}' if error.said == regular.LEADS_OUT else f"ls -l {name}"
+        raise fault(error.said, name, hint) from None
     except OSError as error:
         raise unread(error, name) from None
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise fault(f"it is {_kind(found.st_mode)}, not a file", name, f"ls -l {name}")
-        if not _inside(layout, path):
-            raise fault("it is a link that leads out of the workspace", name, f'cp --remove-destination "$(readlink -f {name})" {name}')
-        if found.st_size > document.MAX_BYTES:
-            return b" " * found.st_size
-        return os.read(fd, document.MAX_BYTES + 1)
+        size = os.fstat(fd).st_size
+        return b" " * size if size > document.MAX_BYTES else os.read(fd, document.MAX_BYTES + 1)
     except OSError as error:
         raise unread(error, name) from None
     finally:
         os.close(fd)
-
-
-def _inside(layout: Layout, path: Path) -> bool:
-    if not os.path.islink(path) and not os.path.islink(path.parent):
-        return True
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(layout.root))
 
 
 def _open_fault(error: OSError) -> str:
@@ -105,12 +120,6 @@ def _open_fault(error: OSError) -> str:
     if error.errno == errno.ENOENT:
         return "it does not exist (or is a link that leads nowhere)"
     return f"it cannot be read: {error.strerror}"
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    return "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def load(layout: Layout, routine_id: str, settings: Settings, now: datetime, *, past: bool = True) -> Definition:

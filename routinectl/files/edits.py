@@ -7,16 +7,18 @@ content was approved, and a person's own unfinished work is neither lost nor pro
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from routinectl.core import permissions
 from routinectl.files.layout import CONFIG
 
 _PRIVATE = frozenset({".git", ".routinectl", "secrets", "inbox"})
-_ITS_OUTPUT = frozenset({"memory", "state.json", "history.jsonl"})
+_ITS_OUTPUT = frozenset({"state.json", "history.jsonl"})
 _MOST_FILES, _MOST_BYTES = 50_000, 2 << 30
 
 
@@ -27,9 +29,7 @@ class TooLarge(Exception):
 def copied(path: str) -> bool:
     """Say whether a file of the workspace, by its path from the root, belongs into the copy."""
     parts = path.split("/")
-    if parts[0] in _PRIVATE or ".git" in parts:
-        return False
-    return not (parts[0] == "routines" and len(parts) > 2 and parts[2] in _ITS_OUTPUT)
+    return not (permissions.is_private(path) or (parts[0] == "routines" and len(parts) > 2 and parts[2] in _ITS_OUTPUT))
 
 
 def everything(root: Path) -> Iterator[str]:
@@ -106,4 +106,4 @@ def _same(before: Path, after: Path) -> bool:
         return False
     if stat.S_ISLNK(was.st_mode):
         return os.readlink(before) == os.readlink(after)
-    return stat.S_ISREG(was.st_mode) and before.read_bytes() == after.read_bytes()
+    return stat.S_ISREG(was.st_mode) and filecmp.cmp(before, after, shallow=False)

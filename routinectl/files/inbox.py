@@ -18,9 +18,10 @@ from typing import Any
 
 from routinectl.core import message as messages
 from routinectl.core.reaction import CHANNEL
-from routinectl.files import atomic
+from routinectl.files import atomic, regular
 from routinectl.files.layout import Layout
 
+_MOST_BYTES = 1 << 20
 _QUIET = 0.1  # seconds without a change after which a file is taken to be finished
 _REFUSED = ".refused"
 
@@ -67,10 +68,7 @@ def _files(folder: str, channel: str) -> Iterator[Spooled]:
 
 def read(item: Spooled) -> tuple[str, dict[str, Any]]:
     """Return the text and the JSON of a spooled message. Raises ValueError when it cannot be one."""
-    fd = os.open(item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        raw = file.read()
-    text = raw.decode(errors="replace").rstrip("\n")
+    text = regular.read(item.path, _MOST_BYTES, links=False).decode(errors="replace").rstrip("\n")
     if not item.path.endswith(".json"):
         return text, {}
     data = json.loads(text)

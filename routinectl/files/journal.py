@@ -81,6 +81,21 @@ class Damage:
     through: str
 
 
+class Unwritable(OSError):
+    """The journal itself could not be read, written or made durable: nothing may start."""
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Mark what fails in here as the journal's own, so that it is told from what fails for one routine."""
+    try:
+        yield
+    except Unwritable:
+        raise
+    except OSError as error:
+        raise Unwritable(*error.args) from error
+
+
 class Swapped(RoutinectlError):
     """The journal or its lock is no longer the file that was opened; nothing more may be decided."""
 
@@ -149,6 +164,7 @@ class Journal:
         """Return the file of a segment."""
         return f"{self.layout.journal}/{segment:06d}.jsonl"
 
+    @_ours()
     def read_new(self) -> list[Event]:
         """Return the events since the last call, from every segment; a torn last line is left for its writer."""
         events: list[Event] = []
@@ -169,16 +185,19 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[list[Event]]:
         """Hold the journal's lock; yields the events that were appended since the last read."""
-        self._take_lock()
+        with _ours():
+            self._take_lock()
         try:
-            events = self.read_new()
-            self._cut_torn_line()
+            with _ours():
+                events = self.read_new()
+                self._cut_torn_line()
             yield events
         finally:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
+    @_ours()
     def append(self, events: Sequence[Event], now: datetime) -> None:
-        """Append events in one write, inside a transaction. Raises OSError, with nothing appended, when that fails."""
+        """Append events in one write, inside a transaction. Raises Unwritable, with nothing appended, when that fails."""
         if not events:
             return
         self._ready_to_append()
@@ -203,8 +222,9 @@ class Journal:
         accepted = any(event.type == "clock.accepted" for event in events)
         self.last_time = time if accepted else max(time, self.last_time)
 
+    @_ours()
     def reserve(self) -> None:
-        """Have a mebibyte of disk ready behind the end, for the ends of runs. Raises OSError when there is none left.
+        """Have a mebibyte of disk ready behind the end, for the ends of runs. Raises Unwritable when there is none left.
 
         Whoever starts runs asks for it before every start, so that what was started can always be recorded as ended.
         """
@@ -220,8 +240,9 @@ class Journal:
             os.unlink(self.path(number))
         return len(gone)
 
+    @_ours()
     def sync(self) -> None:
-        """Make everything read or written so far durable. Raises OSError; then `reopen` before trying again.
+        """Make everything read or written so far durable. Raises Unwritable; then `reopen` before trying again.
 
         After a failed sync the kernel takes the pages for clean: a second sync would succeed, and write nothing. So what
         was not known to be durable is noted in `journal/doubt`, and whoever syncs next, of any process, writes it again.

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from routinectl.files import regular
+
 MOST_ENTRIES = 20_000  # that are looked through: the loop of serve waits for it
 _SPARED = "spared.json"
 _BARE = {"HEAD", "objects", "refs"}
@@ -47,7 +49,7 @@ def refuse(folder: Path, writable: Iterable[str], run: str) -> list[str]:
     """Rename the repositories that a run has made, so that git does not take them for any; return where they were. Raises TooManyError."""
     spared: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
-        spared = set(json.loads((folder / _SPARED).read_bytes()))
+        spared = set(json.loads(regular.read(folder / _SPARED, 1 << 24)))
     refused = []
     for path in [path for path in repositories(writable) if path not in spared]:
         with contextlib.suppress(OSError):

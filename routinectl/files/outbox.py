@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from routinectl.core.event import AS_JSON
 from routinectl.files import atomic
 from routinectl.files.layout import Layout
 
@@ -26,4 +27,4 @@ def read(layout: Layout) -> dict[str, Any]:
 
 def write(layout: Layout, plain: dict[str, Any]) -> None:
     """Replace it, durably. Raises OSError."""
-    atomic.write(path(layout), json.dumps({"schema": 1, **plain}, ensure_ascii=False).encode("utf-8", "surrogatepass"), mode=0o600)
+    atomic.write(path(layout), json.dumps({"schema": 1, **plain}, ensure_ascii=False).encode("utf-8", AS_JSON), mode=0o600)

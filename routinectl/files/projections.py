@@ -14,12 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from routinectl.core.event import AS_JSON
 from routinectl.core.units import from_iso
-from routinectl.files import atomic
+from routinectl.files import atomic, regular
 from routinectl.files.journal import Position
 from routinectl.files.layout import Layout
 
 _TAIL_BYTES = 256 * 1024
+_MOST_BYTES = 1 << 30  # that are read of one of these files
 _LINE_BYTES = 1024  # more than most lines have
 Line = dict[str, Any]
 
@@ -37,15 +39,15 @@ def history_path(layout: Layout, routine_id: str) -> Path:
 def write_state(layout: Layout, routine_id: str, state: Line) -> None:
     """Replace a routine's state.json; it can always be made again, so nothing waits for the disk."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        data = json.dumps(state, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
+        data = json.dumps(state, ensure_ascii=False, indent=1).encode("utf-8", AS_JSON) + b"\n"
         atomic.write(state_path(layout, routine_id), data, durable=False)
 
 
 def told_until(layout: Layout, routine_id: str) -> datetime | None:
     """Return the time of the last event that a routine's state.json knows of, or None."""
     try:
-        return from_iso(json.loads(state_path(layout, routine_id).read_bytes())["position"]["time"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return from_iso(json.loads(regular.read(state_path(layout, routine_id), _MOST_BYTES))["position"]["time"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -55,7 +57,7 @@ def append_history(layout: Layout, routine_id: str, lines: Iterable[Line], *, kn
     if not data:
         return
     try:
-        fd = os.open(history_path(layout, routine_id), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = regular.opened(history_path(layout, routine_id), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     except (FileNotFoundError, NotADirectoryError):
         return  # the routine's folder is gone; its verdicts stay in the journal
     try:
@@ -70,18 +72,18 @@ def append_history(layout: Layout, routine_id: str, lines: Iterable[Line], *, kn
 def encode(line: Line) -> bytes:
     """Return a ledger line as bytes; what is not known is left out."""
     plain = {key: value for key, value in line.items() if value is not None}
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode("utf-8", AS_JSON) + b"\n"
 
 
 def read_history(layout: Layout, routine_id: str, *, last: int = 0) -> list[Line]:
     """Return the good lines of a routine's ledger (at least the `last` so many); foreign and damaged ones are passed over."""
     try:
-        with open(history_path(layout, routine_id), "rb") as file:
+        with open(regular.opened(history_path(layout, routine_id)), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             first = max(size - last * _LINE_BYTES, 0) if last else 0
             while True:
                 file.seek(first)
-                data = file.read()
+                data = file.read(_MOST_BYTES)
                 found = list(_lines(data[data.find(b"\n") + 1 :] if first else data))
                 if first == 0 or len(found) >= last:
                     return found
@@ -93,10 +95,8 @@ def read_history(layout: Layout, routine_id: str, *, last: int = 0) -> list[Line
 def known_events(layout: Layout, routine_id: str) -> set[str]:
     """Return the ids of the events in the last part of a routine's ledger."""
     try:
-        with open(history_path(layout, routine_id), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(size - _TAIL_BYTES, 0))
-            return {line["event"] for line in _lines(file.read()) if "event" in line}
+        data = regular.part(history_path(layout, routine_id), -_TAIL_BYTES, _TAIL_BYTES)
+        return {line["event"] for line in _lines(data) if "event" in line}
     except OSError:
         return set()
 

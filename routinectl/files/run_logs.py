@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from routinectl.files import atomic
+from routinectl.core.event import AS_JSON
+from routinectl.files import atomic, regular
 from routinectl.files.layout import Layout
 
 _TAIL_BYTES = 4096
+_PART_BYTES = 1024 * 1024
+_MOST_BYTES = 256 * 1024 * 1024  # of a file that is taken whole: more than any that a run's keeper or host leaves
 _LINE = 500  # characters of a summary line that are kept
 
 
@@ -48,15 +51,15 @@ def discard(folder: Path) -> None:
 def write_payload(folder: Path, payload: Any) -> Path:
     """Write a run's input beside its output and return where."""
     path = folder / "payload.json"
-    path.write_text(json.dumps(payload, ensure_ascii=False, indent=1) + "\n")
+    path.write_bytes(json.dumps(payload, ensure_ascii=False, indent=1).encode("utf-8", AS_JSON) + b"\n")
     return path
 
 
 def payload(folder: Path) -> Any:
     """Return the input that a run was given, None when it had none (or its folder is gone)."""
     try:
-        return json.loads((folder / "payload.json").read_bytes())
-    except (OSError, ValueError):
+        return json.loads(regular.read(folder / "payload.json", _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -83,10 +86,8 @@ def summary(folder: Path) -> tuple[str, bool]:
 
 def _head(path: Path) -> bytes:
     """Return how a file begins that a run has written: not where a link of its leads, and not a pipe that never ends. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = regular.opened(path, links=False)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(f"{path} is no file")
         return os.read(fd, _TAIL_BYTES)
     finally:
         os.close(fd)
@@ -101,14 +102,14 @@ def deliver(root: Path, source: Path, path: str, *, overwrite: bool) -> None:
         raise OSError(f"{folder} leads elsewhere")
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(path)
-    atomic.write(Path(path), source.read_bytes())
+    atomic.write(Path(path), regular.read(source, _MOST_BYTES))
 
 
 def left(folder: Path, name: str) -> dict[str, Any]:
     """Return an object that the host of a run has left in its folder as JSON, empty where there is none."""
     try:
-        found = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(regular.read(folder / name, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -121,9 +122,7 @@ def is_name(run: str) -> bool:
 def last_line(path: Path) -> str:
     """Return the last line of an output, without control characters; empty when there is none."""
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = os.pread(file.fileno(), _TAIL_BYTES, max(size - _TAIL_BYTES, 0)) if size else b""
+        data = regular.part(path, -_TAIL_BYTES, _TAIL_BYTES)
     except OSError:
         return ""
     lines = data.decode(errors="replace").strip().splitlines()
@@ -139,9 +138,7 @@ def _clean(line: str) -> str:
 def text(path: Path, most: int) -> str:
     """Return the last part of an output as text."""
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return os.pread(file.fileno(), most, max(size - most, 0)).decode(errors="replace")
+        return regular.part(path, -most, most).decode(errors="replace")
     except OSError:
         return ""
 
@@ -156,11 +153,9 @@ def state_of(path: str, *, follow_links: bool) -> tuple[int, float] | None:
 
 
 def follow(path: Path, offset: int) -> bytes:
-    """Return what was added to an output since an offset."""
+    """Return what was added to an output since an offset, a part of it at a time."""
     try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read()
+        return regular.part(path, offset, _PART_BYTES)
     except FileNotFoundError:
         return b""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from routinectl.files import atomic
+from routinectl.files import atomic, regular
+
+_MOST_BYTES = 64 * 1024
 
 
 def read(path: str) -> bytes:
-    """Return a secret without the white space around it; nothing when its file cannot be read."""
+    """Return a secret without the white space around it; nothing when its file cannot be read, or is no small file."""
     try:
-        with open(path, "rb") as file:
-            return file.read().strip()
+        return regular.read(path, _MOST_BYTES).strip()
     except OSError:
         return b""
 

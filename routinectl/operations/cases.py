@@ -18,6 +18,7 @@ from routinectl.core.schedule.zone import Zone
 from routinectl.core.simulate import Assumed, Mark, Outage
 from routinectl.core.units import from_epoch, parse_duration, to_iso
 from routinectl.errors import DefinitionError, RoutinectlError, ScheduleError
+from routinectl.files import regular
 from routinectl.operations.session import Session
 
 _KEYS = ("name", "from", "to", "runtime", "outages", "expect")
@@ -46,7 +47,7 @@ def _case(session: Session, name: str, path: Path) -> Result:
     if doc is None or routine is None or session.standing(name).invalid is not None:
         return Result(name, label, (f"{name} has no good definition",))
     try:
-        case = document.read(path.read_bytes(), label)
+        case = document.read(regular.read(path, document.MAX_BYTES), label)
         _check(case)
         assumed = _assumed(case, routine.zone)
         marks = simulate.play(name, {**doc, "enabled": True}, assumed)

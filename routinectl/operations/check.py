@@ -44,7 +44,8 @@ def validate(targets: list[str], layout: Layout | None) -> list[Checked]:
     if not targets:
         if layout is None:
             raise DefinitionError("there is no workspace here, and no file was named", "routinectl validate FILE, or routinectl init")
-        targets = sorted(definitions.scan(layout))
+        nameless = [Checked(item.file, None, (item,)) for item in definitions.nameless(layout)]
+        return [_check(target, layout, settings) for target in sorted(definitions.scan(layout))] + nameless
     return [_check(target, layout, settings) for target in targets]
 
 

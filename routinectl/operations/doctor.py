@@ -18,7 +18,7 @@ from routinectl.core.event import Event
 from routinectl.core.standing import run_of
 from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import launch
-from routinectl.files import atomic, lock, run_logs
+from routinectl.files import atomic, definitions, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
@@ -172,7 +172,9 @@ def _workspace(session: Session) -> Iterator[Check]:
         "routinectl serve",
     )
     broken = [name for name in session.alive() if session.standing(name).invalid is not None]
-    yield Check("definitions", not broken, f"{len(session.alive()) - len(broken)} good" + (f", broken: {', '.join(broken[:5])}" if broken else ""),
+    good = len(session.alive()) - len(broken)
+    broken += [problem.file for problem in definitions.nameless(layout)]
+    yield Check("definitions", not broken, f"{good} good" + (f", broken: {', '.join(broken[:5])}" if broken else ""),
                 "routinectl validate")  # fmt: skip
     yield _starts(session)
 

@@ -10,11 +10,13 @@ from typing import Any
 from routinectl.core.event import Event
 from routinectl.core.units import to_iso
 from routinectl.errors import BusyError, NotFoundError, RoutinectlError
+from routinectl.files import regular
 from routinectl.files.layout import DEFINITION
 from routinectl.operations.session import Session
 from routinectl.process import git
 
 Item = dict[str, Any]
+_MOST_BYTES = 256 * 1024 * 1024
 _AGENT = re.compile(r"agents/([^/]+)/")
 _DEFINITION = re.compile(rf"routines/([^/]+)/{re.escape(DEFINITION)}")
 
@@ -23,7 +25,7 @@ def patch(session: Session, item: Item) -> bytes:
     """Return the patch of a proposal of edits. Raises NotFoundError when it is gone, or is not what was recorded."""
     path = session.layout.proposal(item["proposal"])
     try:
-        data = path.read_bytes()
+        data = regular.read(path, _MOST_BYTES)
     except OSError as error:
         raise NotFoundError(f"the patch of {item['proposal']} cannot be read: {path}: {error.strerror}",
                               f"routinectl proposals reject {item['proposal']}") from None  # fmt: skip

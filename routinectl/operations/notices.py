@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from routinectl import clock
-from routinectl.core.event import Event
+from routinectl.core.event import AS_JSON, Event
 from routinectl.core.notice import Block, Desk, Notice, blocks, incidents_from
 from routinectl.core.outbox import Letter, Most, Outbox, outbox_from
 from routinectl.core.settings import Notify, Target
@@ -171,7 +171,7 @@ def send(layout: Layout, target: Target, letter: Letter) -> str:
     run = functools.partial(child.run, seconds=target.timeout, folder=layout.root, env=env)
     signed = "\n".join(filter(None, [letter.body, f"({layout.root.name} on {socket.gethostname()})"]))
     if target.sender == "command":
-        return run(target.value, json.dumps(_plain(letter), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        return run(target.value, json.dumps(_plain(letter), ensure_ascii=False).encode("utf-8", AS_JSON))
     if target.sender == "desktop":
         urgency = "critical" if letter.high else "normal"
         return run(["notify-send", "--app-name=routinectl", f"--urgency={urgency}", "--", letter.title, letter.body], b"")

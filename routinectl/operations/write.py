@@ -91,7 +91,9 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
     settled, phrase = settle_triggers(session, doc)
     data = editing.dump(ordered(settled), head=HEAD, notes={"triggers": f"said as: {phrase}"} if phrase else None)
     if exists and _same(session, routine_id, data):
-        return Written(routine_id, _built(session, routine_id, data), False, False, path.read_text())
+        return Written(
+            routine_id, _built(session, routine_id, data), False, False, definitions.read_bytes(layout, routine_id).decode(errors="replace")
+        )
     return store(session, routine_id, data, created=not exists, dry_run=dry_run)
 
 

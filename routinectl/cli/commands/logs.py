@@ -42,9 +42,9 @@ def command(
         offset = 0
         while True:
             going = chosen in session.world.running or any(run.key == chosen for run in session.standing(name).runs.values())
-            data = run_logs.follow(path, offset)
-            offset += len(data)
-            sys.stdout.buffer.write(data.replace(b"\0", b""))
+            while data := run_logs.follow(path, offset):
+                offset += len(data)
+                sys.stdout.buffer.write(data.replace(b"\0", b""))
             sys.stdout.buffer.flush()
             if not (follow and going):
                 return

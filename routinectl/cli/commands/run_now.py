@@ -184,8 +184,7 @@ class _Printer:
 
     def turn(self) -> None:
         """Print what is new."""
-        if self.on:
-            data = run_logs.follow(self.path, self.offset)
+        while self.on and (data := run_logs.follow(self.path, self.offset)):
             self.offset += len(data)
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

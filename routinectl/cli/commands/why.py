@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
-from routinectl.cli.lines import took
+from routinectl.cli.lines import because, took
 from routinectl.cli.times import moment
 from routinectl.core.verdict import words
 from routinectl.errors import UsageError
@@ -66,7 +66,7 @@ def _verdict(found: Explanation, slot: str, zone: str, session: Session) -> list
     if found.verdict in ("skipped", "missed") and line is not None:
         many = f"One of {line['count']} slots: t" if (line.get("count") or 0) > 1 else "T"
         subject = f"he slot {slot}" if slot else f"he request {line.get('run')}"
-        return [f"{many}{subject} was {found.verdict}: {words(found.verdict, found.reason)}."]
+        return [f"{many}{subject} was {found.verdict}: {because(line)}."]
     if found.verdict == "held":
         until = f", until {output.instant(found.until, zone)}" if found.until else ""
         return [f"The slot {slot} is held{until}: {words('held', found.reason)}."]
