@@ -168,7 +168,7 @@ class App:
         self._count(name)
         body = await _body(request)
         exposed = not self.local and not (_is_loopback(request) or request.url.scheme == "https")
-        delivery = Delivery(dict(request.headers), body, exposed)
+        delivery = Delivery(request.headers.raw, body, exposed)
 
         def take() -> dict[str, Any]:
             with self.hub.turn() as session:

@@ -13,6 +13,7 @@ from routinectl.core import signature
 from routinectl.core.event import Event
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import Routine
+from routinectl.core.signature import Headers
 from routinectl.core.verdict import words
 from routinectl.engine.dispatch import request_id, requested
 from routinectl.errors import DeniedError, NotFoundError, RoutinectlError, UsageError
@@ -39,9 +40,9 @@ class RefusedError(RoutinectlError):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came: headers with names in lower case, the raw body, and whether it came over a wire that others may hear."""
+    """What came: headers as they came, the raw body, and whether it came over a wire that others may hear."""
 
-    headers: Mapping[str, str]
+    headers: Headers
     body: bytes
     exposed: bool = False
 
@@ -83,7 +84,7 @@ def secret_of(session: Session, routine: Routine, trigger: Webhook) -> bytes:
     """Return the secret of a webhook. Raises DeniedError when it is not set."""
     hint = f"routinectl webhook {routine.id} --rotate"
     if trigger.secret[0] == "env":
-        found = os.environ.get(trigger.secret[1], "").encode()
+        found = os.fsencode(os.environ.get(trigger.secret[1], ""))  # as its bytes are, which need be no text
     else:
         found = secrets.read(_secret_path(session, routine.id, trigger))
     if not found:
@@ -157,25 +158,24 @@ def deliver(session: Session, name: str, delivery: Delivery) -> Taken:
         raise DeniedError(
             "a secret in a header can be repeated by whoever hears it: it is taken over loopback only", "signature: routinectl"
         )
-    fault = signature.fault(trigger.signature, secret, delivery.headers, delivery.body, session.now.timestamp())
-    if fault:
-        raise ForgedError(fault, f"routinectl webhook {routine.id}")
-    key = signature.key(trigger.signature, secret, delivery.headers, delivery.body)
-    if key and key in deliveries.known(session.layout, routine.id, secret):
+    found = signature.believe(trigger.signature, secret, delivery.headers, delivery.body, session.now.timestamp())
+    if isinstance(found, str):
+        raise ForgedError(found, f"routinectl webhook {routine.id}")
+    if found.key and found.key in deliveries.known(session.layout, routine.id, secret):
         return Taken(routine.id, "", again=True)
-    taken = _ask(session, routine.id, trigger, delivery, key or token_hex(16))
-    if key:
+    taken = _ask(session, routine.id, trigger, delivery, found.key or token_hex(16))
+    if found.key:
         # After the record: a crash between the two is asked again, and the routine has heard of it already.
-        deliveries.remember(session.layout, routine.id, secret, key)
+        deliveries.remember(session.layout, routine.id, secret, found.key)
     return taken
 
 
 def _ask(session: Session, name: str, trigger: Webhook, delivery: Delivery, key: str) -> Taken:
     request = request_id(session.now, f"{key}>{name}")
     payload: dict[str, Any] = {"body": _body(delivery)}
-    event = delivery.headers.get("x-github-event")
+    event = next((value for key, value in delivery.headers if key == b"x-github-event"), b"")
     if event:
-        payload["event"] = event
+        payload["event"] = event.decode(errors="replace")
     return ask(session, name, {"request": request, "trigger": trigger.label, "payload": payload})
 
 

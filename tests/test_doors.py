@@ -1,0 +1,175 @@
+"""The doors of the HTTP face, tried by strangers: other spellings of a signature, odd names, rights that end, others' routines."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+import test_api
+from conftest import until
+from hypothesis import given
+from hypothesis import strategies as st
+from test_api import HOOK, delivered, github
+
+from routinectl.core import signature
+from routinectl.core.signature import Believed
+
+site = test_api.site  # a workspace of our own that is served
+
+# -- one spelling of what is signed
+
+SECRET, BODY, NOW = "schlüssel".encode(), b'{"ref": "main"}', 1_764_000_000
+OTHER_TIMES = {
+    "a zero before it": "0{}", "two": "00{}", "a plus": "+{}", "a minus": "-{}", "a point": "{}.0", "a bare point": "{}.", "an exponent": "{}e0",
+    "an underscore": "1_{:.9}", "hex": "0x{:x}", "a blank inside": "{:.5} {:.5}", "a blank before": " {}", "a tab after": "{}\t",
+    "a line after": "{}\n", "a vertical tab after": "{}\x0b", "a no-break space after": "{}\xa0", "a null after": "{}\0", "a comma after": "{},",
+    "twice in one": "{}, {}", "quotes": '"{}"', "a parameter": "{};a=b", "nothing": "", "a word": "now", "a BOM before": "\ufeff{}",
+}  # fmt: skip
+DIGITS = {"Arabic": "٠", "Devanagari": "०", "full-width": "０", "mathematical": "𝟎"}
+
+
+def other_times():
+    for name, form in OTHER_TIMES.items():
+        text = form.format(NOW, NOW) if ":x" in form or ":." not in form else form.format(str(NOW), str(NOW)[5:])
+        yield name, text.encode()
+    for name, zero in DIGITS.items():
+        yield f"{name} digits", "".join(chr(ord(zero) + int(digit)) for digit in str(NOW)).encode()
+        yield f"one {name} digit", (str(NOW)[:-1] + chr(ord(zero) + int(str(NOW)[-1]))).encode()
+    yield "a superscript", f"{NOW}²".encode("latin-1")
+
+
+def believed(headers, scheme="routinectl", body=BODY):
+    return signature.believe(scheme, SECRET, headers, body, NOW)
+
+
+def signed(text=None, stamp=NOW, body=BODY):
+    text = b"%d" % NOW if text is None else text
+    return [(b"routinectl-timestamp", text), (b"routinectl-signature", signature.sign(SECRET, stamp, body).encode())]
+
+
+@pytest.mark.parametrize("text", [row[1] for row in other_times()], ids=[row[0] for row in other_times()])
+def test_another_spelling_of_the_time_is_no_time(text):
+    assert isinstance(believed(signed()), Believed)
+    assert isinstance(believed(signed(text)), str)
+
+
+SPELLINGS = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.tuples(
+        st.sampled_from(["", "0", "+", "-", " ", "\t"]), st.integers(NOW - 400, NOW + 400), st.sampled_from(["", "0", " ", ".0", "\n", "_"])
+    ).map(lambda parts: "".join(map(str, parts)).encode()),
+)
+
+
+@given(SPELLINGS, st.integers(NOW - 400, NOW + 400))
+def test_only_the_exact_spelling_of_a_time_is_believed(text, stamp):
+    found = believed(signed(text, stamp))
+
+    assert isinstance(found, Believed) == (text == b"%d" % stamp and abs(NOW - stamp) <= signature.TOLERANCE)
+
+
+@given(
+    st.sampled_from(["routinectl", "github", "header"]), SPELLINGS | st.sampled_from([b"upper", b"prefix", b"bare", b"latin-1", b"none"])
+)
+def test_only_the_exact_spelling_of_a_signature_is_believed(scheme, other):
+    name, exact = exactly(scheme)
+    given = {
+        b"upper": exact.upper(),
+        b"prefix": exact.title(),
+        b"bare": exact.partition(b"=")[2],
+        b"latin-1": "schlüssel".encode("latin-1"),
+    }.get(other, other)
+    rest = [] if scheme != "routinectl" else [(b"routinectl-timestamp", b"%d" % NOW)]
+
+    assert isinstance(believed([*rest, (name, exact)], scheme), Believed)
+    assert isinstance(believed([*rest, (name, given)], scheme), Believed) == (given == exact)
+
+
+def exactly(scheme):
+    """Return the header of a scheme that signs, and its one good value."""
+    if scheme == "header":
+        return b"routinectl-secret", SECRET
+    if scheme == "github":
+        return b"x-hub-signature-256", github(SECRET.decode(), BODY)["X-Hub-Signature-256"].encode()
+    return signed()[1]
+
+
+@given(st.lists(st.tuples(st.integers(NOW - 2, NOW + 2), st.sampled_from([b"", b"1", b"1.", b".1", b"{}"])), min_size=2, max_size=2),
+       st.lists(st.tuples(st.sampled_from([b"x-github-delivery", b"date", b"idempotency-key"]), st.binary(max_size=5)), max_size=3))  # fmt: skip
+def test_what_was_signed_once_has_one_key_and_what_was_signed_twice_has_two(deliveries, more):
+    (first, body), (second, other) = deliveries
+    keys = [believed([*more, *signed(b"%d" % stamp, stamp, data)], body=data).key for stamp, data in deliveries]
+
+    assert (keys[0] == keys[1]) == ((first, body) == (second, other))
+
+
+@pytest.mark.parametrize("scheme", ["routinectl", "github", "header"])
+def test_a_header_that_comes_twice_is_not_believed_whichever_is_good(scheme):
+    good = exactly(scheme)
+    rest = signed()[:1] if scheme == "routinectl" else []
+    for name, value in [good, *rest, *([(b"idempotency-key", b"d1")] if scheme == "header" else [])]:
+        for doubled in ([(name, value), (name, b"x")], [(name, b"x"), (name, value)], [(name, value), (name, value)]):
+            others = [pair for pair in (*rest, good) if pair[0] != name]
+            assert "comes 2 times" in believed([*others, *doubled], scheme)
+
+
+# -- over a socket
+
+
+def send(site, *lines, body=b""):
+    """Send a request as these bytes are, and return the status of the answer and its body."""
+    host, port = site.url.removeprefix("http://").split(":")
+    head = b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"Connection: close", b"", b""])
+    with socket.create_connection((host, int(port)), timeout=30) as wire:
+        wire.sendall(head + body)
+        answer = b"".join(iter(lambda: wire.recv(65536), b""))
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), rest
+
+
+@pytest.fixture
+def hooked(site):
+    """Make a routine with a webhook whose secret is this; return its id."""
+
+    def make(secret, keys="signature: routinectl"):
+        site.count += 1
+        name = f"door-{site.count}"
+        site.workspace.define(name, HOOK % keys)
+        path = site.workspace.root / f"secrets/webhook-{name}"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text(secret)
+        until(lambda: site.client().get(f"/routines/{name}").status_code == 200)
+        return name
+
+    return make
+
+
+def test_a_delivery_that_is_replayed_in_another_spelling_fires_nothing(site, hooked):
+    name, stamp = hooked("secret"), int(time.time())
+    post, host = b"POST /hooks/routine/%s HTTP/1.1" % name.encode(), b"Host: localhost"
+    good = [b"Routinectl-Timestamp: %d" % stamp, b"Routinectl-Signature: " + signature.sign(b"secret", stamp, BODY).encode()]
+    assert send(site, post, host, *good, body=BODY)[0] == 202
+    assert b"known already" in send(site, post, host, *good, body=BODY)[1]
+    for text in (b"0%d", b"00%d", b"+%d", b"%d.0", b"%d\xc2\xa0", b"%d,", b"1_%d"):
+        assert send(site, post, host, b"Routinectl-Timestamp: " + text % stamp, good[1], body=BODY)[0] == 401
+    for more in (good[:1], good[1:], [b"Routinectl-Timestamp: 1"], [b"routinectl-timestamp: 0%d" % stamp]):
+        assert send(site, post, host, *good, *more, body=BODY)[0] == 401
+        assert send(site, post, host, *more, *good, body=BODY)[0] == 401
+    for blank in (b"  %d", b"%d \t"):  # HTTP itself takes blanks around a value away: it is the same one
+        assert b"known already" in send(site, post, host, b"Routinectl-Timestamp: " + blank % stamp, good[1], body=BODY)[1]
+
+    assert len(delivered(site, name)) == 1
+
+
+def test_a_secret_of_any_letters_is_known_by_its_bytes(site, hooked):
+    name = hooked("schlüssel-ключ", "signature: header")
+    post = b"POST /hooks/routine/%s HTTP/1.1" % name.encode()
+    secret = b"Routinectl-Secret: " + "schlüssel-ключ".encode()
+
+    assert send(site, post, b"Host: localhost", secret, body=b"1")[0] == 202
+    for other in (secret[:-1], secret.upper(), b"Routinectl-Secret: " + "schlüssel".encode("latin-1")):
+        assert send(site, post, b"Host: localhost", other, body=b"2")[0] == 401
+    assert send(site, post, b"Host: localhost", secret, secret, body=b"3")[0] == 401
+    assert delivered(site, name) == [{"body": 1}]
