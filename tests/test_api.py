@@ -573,13 +573,20 @@ def test_what_a_webhook_refuses(site, hook):
     assert "no secret yet" in problem(post(b"3"), 403)["detail"]
 
 
-def test_too_many_deliveries_are_told_to_wait(site, hook):
-    name, _ = hook()
+def test_too_many_deliveries_are_told_to_wait_and_what_a_stranger_sends_counts_for_nothing(site, hook):
+    name, secret = hook("", "max_runs: 1\n")  # what comes after the first is refused, and no run is waited for
+    forged = [{}, {"Routinectl-Timestamp": str(int(time.time()))}, sign("another", b"")]
     with site.client(None) as client:
-        for number in range(200):
-            answer = client.post(f"/hooks/routine/{name}", content=b"", headers={"Routinectl-Timestamp": str(number)})
-            if answer.status_code == 429:
-                break
+        post = lambda body, headers: client.post(f"/hooks/routine/{name}", content=body, headers=headers)  # noqa: E731
+        first = sign(secret, b"first")
+        assert post(b"first", first).status_code == 202
+        assert {post(b"", forged[number % 3]).status_code for number in range(150)} == {401}
+        assert {post(b"first", first).json()["status"] for _ in range(150)} == {"known already"}
+        counted = 0
+        while (answer := post(b"%d" % counted, sign(secret, b"%d" % counted))).status_code != 429 and counted < 400:
+            assert answer.status_code in (202, 409)
+            counted += 1
+    assert counted >= 119
     assert problem(answer, 429)["status"] == 429
     assert 0 < int(answer.headers["retry-after"]) <= 61
 

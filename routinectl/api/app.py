@@ -164,27 +164,24 @@ class App:
 
     async def hook(self, request: Request) -> Response:
         """Take a delivery; it is on record before the answer."""
-        name = request.path_params["name"]
-        self._count(name)
-        body = await _body(request)
-        exposed = not self.local and not (_is_loopback(request) or request.url.scheme == "https")
+        name, body = request.path_params["name"], await _body(request)
+        exposed = not self.local and not (_is_loopback(request) or request.scope["scheme"] == "https")
         delivery = Delivery(request.headers.raw, body, exposed)
 
         def take() -> dict[str, Any]:
             with self.hub.turn() as session:
-                taken = hooks.deliver(session, name, delivery)
+                taken = hooks.deliver(session, name, delivery, self._count)
             return {"routine": taken.routine, "run": taken.run or None, "status": "known already" if taken.again else "requested"}
 
         return JSONResponse(await run_in_threadpool(take), 202)
 
     def _count(self, name: str) -> None:
+        """Count a delivery that is believed. Raises HttpError where there are too many of them."""
         now = clock.awake()
         recent = [at for at in self.heard.get(name, ()) if at > now - 60]
         if len(recent) >= _HOOKS_A_MINUTE:
             wait = str(int(recent[0] + 60 - now) + 1)
             raise HttpError(429, f"{name} hears at most {_HOOKS_A_MINUTE} deliveries a minute", Retry_After=wait)
-        if len(self.heard) > 10_000:
-            self.heard.clear()  # somebody calls names that there are not
         self.heard[name] = [*recent, now]
 
     async def message(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from secrets import token_hex, token_urlsafe
 from typing import Any
@@ -144,11 +144,12 @@ def _secret_path(session: Session, routine_id: str, trigger: Webhook) -> str:
     return session.layout.resolve(routine_id, trigger.secret[1] or f"workspace:secrets/webhook-{routine_id}")
 
 
-def deliver(session: Session, name: str, delivery: Delivery) -> Taken:
+def deliver(session: Session, name: str, delivery: Delivery, admit: Callable[[str], None]) -> Taken:
     """Take a delivery in: believed, remembered and on record when this returns.
 
-    Raises NotFoundError, DeniedError (no secret, or one that others may have heard), ForgedError, UsageError (the body is
-    too large) and RefusedError.
+    `admit` is asked about the routine for a delivery that is believed and new, and raises where there are too many: what a
+    stranger can send, or send again, is not counted. Raises NotFoundError, DeniedError (no secret, or one that others may
+    have heard), ForgedError, UsageError (the body is too large) and RefusedError.
     """
     routine, trigger = find(session, name)
     if len(delivery.body) > MOST_BYTES:
@@ -163,6 +164,7 @@ def deliver(session: Session, name: str, delivery: Delivery) -> Taken:
         raise ForgedError(found, f"routinectl webhook {routine.id}")
     if found.key and found.key in deliveries.known(session.layout, routine.id, secret):
         return Taken(routine.id, "", again=True)
+    admit(routine.id)
     taken = _ask(session, routine.id, trigger, delivery, found.key or token_hex(16))
     if found.key:
         # After the record: a crash between the two is asked again, and the routine has heard of it already.
