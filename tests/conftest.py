@@ -138,6 +138,13 @@ class Serving:
             self.text += chunk.decode(errors="replace")
         return self.text
 
+    def end(self) -> str:
+        """End it as a person would, and return all that it and its servers have said."""
+        self.process.send_signal(signal.SIGTERM)
+        while chunk := os.read(self.process.stderr.fileno(), 65536):
+            self.text += chunk.decode(errors="replace")
+        return self.text
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(timeout=PATIENCE)

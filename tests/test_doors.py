@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
@@ -173,3 +174,60 @@ def test_a_secret_of_any_letters_is_known_by_its_bytes(site, hooked):
         assert send(site, post, b"Host: localhost", other, body=b"2")[0] == 401
     assert send(site, post, b"Host: localhost", secret, secret, body=b"3")[0] == 401
     assert delivered(site, name) == [{"body": 1}]
+
+
+# -- names of others
+
+PORT = b"%PORT%"
+ODD_HOSTS = {
+    b"[x": 400, b"[": 400, b"]": 400, b"[]": 400, b"[::1": 400, b"[::1]x": 400, b"[::1%25lo]": 400, b"[:::]": 400, b"[v1.x]": 400, b"::1": 400,
+    b"evil@localhost": 400, b"localhost@evil": 400, b"a:b@localhost": 400, b"localhost:": 400, b"localhost:x": 400, b"localhost:-1": 400,
+    b"localhost:+1": 400, b"localhost:080": 400, b"localhost:0": 400, b"localhost:65536": 400, b"localhost:99999999999": 400,
+    b"localhost:1:2": 400, b"localhost:\xb2": 400, b"localhost/": 400, b"localhost\\": 400, b"\\localhost": 400, b"local host": 400,
+    b"localhost, evil": 400, b"localhost?": 400, b"localhost#x": 400, b"http://localhost": 400, b"%6cocalhost": 400, b"\xff\xfe": 400,
+    "löcalhost".encode(): 400, "ｌocalhost".encode(): 400, b"a" * 254: 400, b"a" * 8000: 400, b"*": 400, b'"localhost"': 400,
+    b"": 403, b"evil": 403, b"evil.example:80": 403, b"localhost.": 403, b"localhost.evil": 403, b"127.1": 403, b"127.0.0.2": 403,
+    b"2130706433": 403, b"0.0.0.0": 403, b"[::2]": 403, b"[::ffff:127.0.0.1]": 403, b"null": 403, b"a" * 253: 403, b"..": 403,
+    b"localhost": 200, b"LocalHost:1": 200, b"127.0.0.1": 200, b"[::1]": 200, b"[0:0::1]:65535": 200, b"Routines.example.org": 200,
+}  # fmt: skip
+ODD_ORIGINS = {
+    b"": 400, b"x": 400, b"[x": 400, b"http://[x": 400, b"http://[": 400, b"http://": 400, b"http:": 400, b"http:localhost": 400, b"//localhost": 400,
+    b"http:/localhost": 400, b"http:\\\\localhost": 400, b"http://localhost\\": 400, b"http://localhost/": 400, b"http://localhost/a": 400,
+    b"http://evil@localhost": 400, b"http://localhost@evil": 400, b"http://localhost:": 400, b"http://localhost:x": 400, b"HTTP://localhost": 400,
+    b"http://localhost:99999": 400, b"http://localhost?": 400, b"http://localhost http://evil": 400, b"Null": 400, b"\xff": 400, b"://localhost": 400,
+    b"http://" + b"a" * 8000: 400, "http://löcalhost".encode(): 400, b"http://http://localhost": 400, b"file://": 400,
+    b"null": 403, b"http://evil": 403, b"https://evil.example:8443": 403, b"http://localhost": 403, b"http://localhost:1": 403,
+    b"http://127.0.0.1:%PORT%": 403, b"http://localhost.:%PORT%": 403, b"http://routines.example.org.evil": 403, b"ftp://localhost:%PORT%": 403,
+    b"chrome-extension://abcdef": 403, b"ws://localhost:%PORT%": 403,
+    b"http://localhost:%PORT%": 200, b"https://routines.example.org": 200, b"https://routines.example.org:8443": 200,
+}  # fmt: skip
+
+
+def test_odd_names_are_refused_before_anything_is_looked_at(workspace):
+    workspace.configure("http: {hosts: [Routines.Example.org]}")
+    with workspace.serving("--http", "127.0.0.1:0") as serving:
+        port = int(serving.wait_for("HTTP on http://127.0.0.1:").partition("HTTP on http://127.0.0.1:")[2].split()[0])
+        site = test_api.Site(workspace, f"http://127.0.0.1:{port}")
+        here = b"Host: localhost:%d" % port
+        found = {host: send(site, b"GET /healthz HTTP/1.1", b"Host: " + host) for host in ODD_HOSTS}
+        assert {host: answer[0] for host, answer in found.items()} == ODD_HOSTS
+        pages = {origin: origin.replace(PORT, b"%d" % port) for origin in ODD_ORIGINS}
+        answers = {origin: send(site, b"GET /healthz HTTP/1.1", here, b"Origin: " + page) for origin, page in pages.items()}
+        assert {origin: answer[0] for origin, answer in answers.items()} == ODD_ORIGINS
+        for status, body in (*found.values(), *answers.values()):
+            assert json.loads(body)["status"] == (status if status != 200 else "ok")
+        for more in (
+            [],
+            [here, here],
+            [here, b"Host: evil"],
+            [b"Host: evil", here],
+            [here, b"Origin: null", b"Origin: " + pages[b"http://localhost:%PORT%"]],
+        ):
+            assert send(site, b"GET /healthz HTTP/1.1", *more)[0] in (400, 403)
+        for target in (b"/", b"/routines/", b"/nothing", b"/hooks/routine/x", b"/routines/events", b"http://localhost/healthz"):
+            for name, status in ((b"[x", 400), (b"evil", 403)):
+                assert send(site, b"GET " + target + b" HTTP/1.1", b"Host: " + name)[0] == status
+                assert send(site, b"POST " + target + b" HTTP/1.1", here, b"Origin: http://" + name)[0] == status
+        said = serving.end()
+    assert "Traceback" not in said
+    assert "Exception" not in said

@@ -6,17 +6,32 @@ else shows a token; without one there is nothing but `/healthz` and the descript
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import ipaddress
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from routinectl.api.answer import HttpError
 from routinectl.files.layout import Layout
 from routinectl.operations import access, tokens
 from routinectl.operations.access import EVERYBODY
 
+RawHeaders = Sequence[tuple[bytes, bytes]]  # as they came, names in lower case
+_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+_AUTHORITY = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?")
+_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]{0,30}")
+_PORTS = {b"http": 80, b"https": 443}
+_MOST_PORT = 65535
 RANK = {"viewer": 0, "agent": 1, "user": 2, "admin": 3}
+
+
+class Authority(NamedTuple):
+    """The part of an address that says whom one speaks to: a name in lower case or an address, and the port that is given."""
+
+    host: str
+    port: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +60,44 @@ def caller_of(layout: Layout, headers: Mapping[str, str], *, local: bool, now: d
     return Caller(token.role, token.owner)
 
 
-def check_origin(headers: Mapping[str, str], hosts: Collection[str]) -> None:
-    """Raise HttpError for a name that is not ours (DNS rebinding), or a page of somewhere else that makes a browser ask."""
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    if host not in hosts:
-        raise HttpError(403, f"this server is not called '{host}'", "http: {hosts: [name]} in routinectl.yaml")
-    origin = headers.get("origin")
-    if origin is not None and (urlsplit(origin).hostname or "") not in hosts:
-        raise HttpError(403, "requests from other sites are not taken")
+def check_origin(headers: RawHeaders, names: Collection[str]) -> None:
+    """Raise HttpError for a name that is not ours (DNS rebinding), or a page of somewhere else that makes a browser ask.
+
+    400 for what is no name or no origin, 403 for those of others. Any port of a name will do, for a tunnel or a proxy has
+    its own; but a page of another port of this machine is another program's, unlike one of another port of `names`.
+    """
+    hosts = [value for key, value in headers if key == b"host"]
+    if len(hosts) != 1:
+        raise HttpError(400, f"a request has one Host header, and this has {len(hosts)}", "Host: localhost")
+    here = _authority(hosts[0]) if hosts[0] else Authority("", None)
+    if here is None:
+        raise HttpError(400, "the Host header is no name or address, with or without a port", "Host: localhost:8766")
+    if here.host not in _HERE and here.host not in names:
+        raise HttpError(403, f"this server is not called '{here.host}'", "http: {hosts: [name]} in routinectl.yaml")
+    for value in [value for key, value in headers if key == b"origin"]:
+        _check_page(value, here, names)
+
+
+def _check_page(origin: bytes, here: Authority, names: Collection[str]) -> None:
+    scheme, separator, rest = origin.partition(b"://")
+    page = _authority(rest)
+    if origin != b"null" and not (separator and _SCHEME.fullmatch(scheme) and page is not None):
+        raise HttpError(400, "the Origin header is no origin", "Origin: http://localhost:8766")
+    default = _PORTS.get(scheme)
+    ours = page is not None and (page.host in names or (page.host, page.port or default) == (here.host, here.port or default))
+    if default is None or not ours:
+        raise HttpError(403, "requests from other sites are not taken", "http: {hosts: [name]} in routinectl.yaml")
+
+
+def _authority(text: bytes) -> Authority | None:
+    """Return the name and port of an address, its one reading; None for what is none: with a user, blanks, letters of others."""
+    found = _AUTHORITY.fullmatch(text)
+    if found is None or int(found[2] or 0) > _MOST_PORT:
+        return None
+    host = found[1].decode().lower()
+    if host.startswith("["):
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            return None
+    return Authority(host, int(found[2]) if found[2] else None)

@@ -16,9 +16,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routinectl import clock
 from routinectl.api import answer, openapi, page
@@ -47,8 +49,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class App:
     """The endpoints over one hub. `local` says that requests come over a unix socket of this user's own."""
 
-    def __init__(self, hub: Hub, hosts: Collection[str], *, local: bool = False) -> None:
-        self.hub, self.hosts, self.local = hub, frozenset(hosts), local
+    def __init__(self, hub: Hub, names: Collection[str], *, local: bool = False) -> None:
+        self.hub, self.names, self.local = hub, frozenset(name.lower() for name in names), local
         self.repeats = Repeats(hub.layout)
         self.heard: dict[str, list[float]] = {}
 
@@ -68,7 +70,21 @@ class App:
             Route("/openapi.json", self._guarded(self.description)),
         ]
         handlers: dict[Any, Any] = {HTTPException: _no_route, Exception: _broken}
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._life)
+        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._life, middleware=[Middleware(self._door)])
+
+    def _door(self, inner: ASGIApp) -> ASGIApp:
+        """Return the application behind the check of names: nothing else is looked at of a request that is not for us."""
+
+        async def door(scope: Scope, receive: Receive, send: Send) -> None:
+            answerer = inner
+            if scope["type"] == "http" and not self.local:
+                try:
+                    check_origin(scope["headers"], self.names)
+                except HttpError as error:
+                    answerer = _problem(error.status, answer.problem(error.status, error.detail, error.hint))
+            await answerer(scope, receive, send)
+
+        return door
 
     @contextlib.asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
@@ -83,8 +99,6 @@ class App:
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
             try:
-                if not self.local:
-                    check_origin(request.headers, self.hosts)
                 return await handler(request)
             except HttpError as error:
                 return _problem(error.status, answer.problem(error.status, error.detail, error.hint), error.headers)

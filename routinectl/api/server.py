@@ -20,8 +20,6 @@ from routinectl.files import config
 from routinectl.files.layout import Layout
 from routinectl.operations.follow import say
 
-_NAMES = ("127.0.0.1", "localhost", "::1")
-
 
 def main(words: list[str]) -> int:
     """Serve HTTP for a workspace until standard input ends."""
@@ -34,7 +32,7 @@ def main(words: list[str]) -> int:
         return 1
     local = address.startswith("unix:")
     hub = Hub(layout)
-    app = App(hub, [*_NAMES, *settings.http_hosts], local=local)
+    app = App(hub, settings.http_hosts, local=local)
     server = uvicorn.Server(uvicorn.Config(
         app.starlette(), log_level="warning", access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
         lifespan="on"))  # fmt: skip
