@@ -231,3 +231,66 @@ def test_odd_names_are_refused_before_anything_is_looked_at(workspace):
         said = serving.end()
     assert "Traceback" not in said
     assert "Exception" not in said
+
+
+DEEP, HALF = 900, "\\ud800"  # levels; half of a pair of surrogates, as JSON writes it
+HUGE = "9" * 5000
+ODD_QUESTIONS = {
+    f"GET /routines?limit={HUGE}": 400, f"GET /timeline?cells={HUGE}": 400, f"GET /routines/ID/history?limit={HUGE}": 400,
+    f"GET /calendar.ics?days={HUGE}": 400, f"GET /routines/events?after={HUGE}": 400, "GET /routines?limit=%D9%A1": 400,
+    "GET /routines/%ff": 404, "GET /routines/..%2f..%2fx": 404, "GET /routines/%ed%a0%80": 404, "GET /%2f%2fevil": 404, "GET *": 404,
+    "GET /routines/ID/runs/%00/log": 404, "GET http://evil/me": 404, "GET /me?%ff=%ff&&=": 200,
+}  # fmt: skip
+ODD_RANGES = [
+    b"bytes=%s-" % HUGE.encode(),
+    b"bytes=-%s" % HUGE.encode(),
+    b"bytes=0-%s" % HUGE.encode(),
+    b"bytes=\xb2-",
+    b"bytes=-",
+    b"x",
+    b"bytes=--1",
+]
+ODD_BEARERS = [b"", b"Bearer", b"Bearer \xff\xfe", b"Bearer " + b"x" * 8000, b"\xe2\x98\x83", b"Bearer\tx", b"Bearer a b"]
+ODD_VALUES = {
+    "half a letter": f'"{HALF}"', "half a letter as a key": f'{{"{HALF}": 1}}', "no number": "1e999", "minus that": "-1e999", "deep lists": "[" * DEEP + "]" * DEEP,
+    "deep objects": '{"a":' * DEEP + "1" + "}" * DEEP, "a huge number": HUGE,
+}  # fmt: skip
+ODD_BODIES = [
+    ("/routines", '{"id": %s, "timeout": "1m", "action": {"command": "x"}}'), ("/routines", '{"name": "x", "triggers": %s}'),
+    ("/routines", '{"name": "x", "timezone": %s, "triggers": []}'), ("/routines/ID/run_now", '{"payload": %s}'),
+    ("/check", '{"definition": {"name": %s}}'), ("/check", '{"id": %s}'), ("/schedule_preview", '{"schedule": %s}'),
+    ("/routines/ID/pause", '{"reason": %s}'),
+]  # fmt: skip
+
+
+def test_odd_requests_are_no_fault_of_ours(workspace):
+    workspace.define("here", "triggers: [{message: {channel: odd}}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
+    workspace.define("late", "triggers: [{at: '9999-12-31T23:59:59-23:59'}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
+    with workspace.serving("--http", "127.0.0.1:0") as serving:
+        port = int(serving.wait_for("HTTP on http://127.0.0.1:").partition("HTTP on http://127.0.0.1:")[2].split()[0])
+        site = test_api.Site(workspace, f"http://127.0.0.1:{port}")
+        client = site.client()
+        run = until(lambda: client.post("/routines/here/run_now").json())["run"]
+        until(lambda: client.get(f"/routines/here/runs/{run}").json()["state"] == "ended")
+        lines = [b"Host: localhost", b"Authorization: " + client.headers["authorization"].encode(), b"Content-Type: application/json"]
+        asked = {line: send(site, line.replace("ID", "here").encode() + b" HTTP/1.1", *lines)[0] for line in ODD_QUESTIONS}
+        assert asked == ODD_QUESTIONS
+        for text in ODD_RANGES:
+            assert send(site, f"GET /routines/here/runs/{run}/log HTTP/1.1".encode(), *lines, b"Range: " + text)[0] in (400, 416)
+        for text in ODD_BEARERS:
+            assert send(site, b"GET /me HTTP/1.1", lines[0], b"Authorization: " + text)[0] == 401
+        for path, body in ODD_BODIES:
+            for value in ODD_VALUES.values():
+                line = f"POST {path.replace('ID', 'here')} HTTP/1.1".encode()
+                assert send(site, line, *lines, body=(body % value).encode())[0] == 400, (path, value[:30])
+            for value in ("1", "true", '"x"', "[1]", "[[]]", "{}", '[{"schedule": 1}]', '"9999-12-31T23:59:59-23:59"'):
+                assert send(site, line, *lines, body=(body % value).encode())[0] < 500, (path, value)
+        for value in ("1e999", HUGE, "-.9e999"):
+            assert send(site, b"POST /check HTTP/1.1", *lines, body=json.dumps({"text": f"name: {value}"}).encode())[0] == 200
+        for value in ODD_VALUES.values():
+            assert (
+                send(site, b"POST /channels/odd/messages HTTP/1.1", *lines[:2], b"Content-Type: text/plain", body=value.encode())[0] == 202
+            )
+        said = serving.end()
+    assert "Traceback" not in said
+    assert "outside the years" in workspace.run("validate", "late").err + workspace.run("validate", "late").out

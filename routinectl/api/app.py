@@ -31,6 +31,7 @@ from routinectl.api.endpoints import ENDPOINTS, Endpoint
 from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
 from routinectl.core import message as messages
+from routinectl.core import plain
 from routinectl.core.event import Event
 from routinectl.errors import RoutinectlError, UsageError
 from routinectl.files import regular
@@ -162,13 +163,11 @@ class App:
         if request.query_params.get("token"):
             headers["authorization"] = f"Bearer {request.query_params['token']}"
         caller = await run_in_threadpool(lambda: caller_of(self.hub.layout, headers, local=self.local, now=clock.now()))
-        days = request.query_params.get("days", "30")
-        if not (days.isascii() and days.isdigit()) or not 0 < int(days) <= feed.MOST_DAYS:
-            raise UsageError(f"days is '{days[:40]}'; allowed is 1 to {feed.MOST_DAYS}", "days=30")
+        days = Call(caller, query=request.query_params).number("days", 30, feed.MOST_DAYS)
 
         def collect() -> bytes:
             with self.hub.turn() as session:
-                return feed.calendar(session, caller.seen(session), int(days))
+                return feed.calendar(session, caller.seen(session), days)
 
         return Response(await run_in_threadpool(collect), media_type="text/calendar; charset=utf-8", headers={"Cache-Control": "no-store"})
 
@@ -217,7 +216,8 @@ class App:
         """Stream events, from where the listener was cut off."""
         caller = await run_in_threadpool(self._caller, request)
         text = request.headers.get("last-event-id") or request.query_params.get("after")
-        if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19):
+        after = plain.whole(text or "")
+        if text is not None and after is None:
             raise UsageError(f"'{text[:40]}' is no position in the journal", "the id of the last event heard")
         routine, kind = request.query_params.get("routine"), request.query_params.get("type", "")
         sees = self.hub.sees
@@ -227,7 +227,7 @@ class App:
                 return False
             return sees(caller, event.subject)
 
-        chunks = self.hub.stream(wants, int(text) if text is not None else None)
+        chunks = self.hub.stream(wants, after)
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def log(self, request: Request) -> Response:
@@ -274,10 +274,14 @@ def _range(path: str, text: str) -> tuple[int, int, int]:
     low, dash, high = wanted.partition("-")
     if not text:
         return 0, size - 1, size
-    fits = unit == "bytes" and dash and (low.isdecimal() or not low) and (high.isdecimal() or not high) and (low or high)
-    if not fits or not text.isascii():
+    begin, end = plain.whole(low), plain.whole(high)
+    fits = unit == "bytes" and dash and (begin is not None or not low) and (end is not None or not high)
+    if not fits or (begin is None and end is None):
         raise UsageError(f"'{text[:40]}' is no range", "Range: bytes=0-1023")
-    first, last = (int(low), min(int(high), size - 1) if high else size - 1) if low else (max(size - int(high), 0), size - 1)
+    if begin is None:
+        first, last = max(size - (end or 0), 0), size - 1
+    else:
+        first, last = begin, size - 1 if end is None else min(end, size - 1)
     if first > last:
         raise HttpError(416, f"the output has {size} bytes", Content_Range=f"bytes */{size}")
     return first, last, size
@@ -289,8 +293,7 @@ def _read(path: str, offset: int, size: int) -> bytes:
 
 async def _body(request: Request) -> bytes:
     """Return the body. Raises HttpError for one that is too large, or too slow."""
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > MOST_BYTES:
+    if (plain.whole(request.headers.get("content-length", "")) or 0) > MOST_BYTES:
         raise HttpError(413, f"a body has at most {MOST_BYTES >> 20} MiB")
     found = bytearray()
     try:
@@ -313,16 +316,12 @@ def _object(raw: bytes, request: Request) -> dict[str, Any]:
     if kind != "application/json" and not kind.endswith("+json"):
         raise HttpError(415, f"the body is {kind}; it must be JSON", "Content-Type: application/json")
     try:
-        found = json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        found = plain.read(raw)
+    except ValueError as error:
         raise UsageError(f"the body is not JSON: {error}", "Content-Type: application/json") from None
     if not isinstance(found, dict):
         raise UsageError("the body is a JSON object", "{}")
     return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _is_loopback(request: Request) -> bool:

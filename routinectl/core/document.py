@@ -8,6 +8,7 @@ somebody asks for them: a good file never pays for its error messages.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -77,7 +78,8 @@ def scalar(text: str) -> Any:
         if _OTHER_BASE.fullmatch(text):
             return int(text, 0)
         if _FLOAT.fullmatch(text):
-            return float(text)
+            found = float(text)
+            return found if math.isfinite(found) else text
     return text
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from routinectl.core import plain
 
 TEXT_KEYS = ("text", "message", "MESSAGE", "body")  # where the JSON of a message may have its text: the first that is text counts
 
@@ -13,8 +14,8 @@ def read(line: str, key: str = "") -> tuple[str, dict[str, Any]]:
     """Return the text of a message and the JSON that came with it; what is no object of JSON is text itself."""
     if line.startswith("{"):
         try:
-            data = json.loads(line)
-        except (ValueError, RecursionError):
+            data = plain.read(line)
+        except ValueError:
             return line, {}
         return text_in(data, key), data
     return line, {}

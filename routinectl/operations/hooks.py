@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from secrets import token_hex, token_urlsafe
 from typing import Any
 
-from routinectl.core import signature
+from routinectl.core import plain, signature
 from routinectl.core.event import Event
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import Routine
@@ -201,6 +200,6 @@ def ask(session: Session, name: str, data: Mapping[str, Any]) -> Taken:
 def _body(delivery: Delivery) -> Any:
     text = delivery.body.decode(errors="replace")
     try:
-        return json.loads(text) if text.strip() else None
-    except (ValueError, RecursionError):
+        return plain.read(text) if text.strip() else None
+    except ValueError:
         return text

@@ -60,8 +60,11 @@ def settle_triggers(session: Session, doc: _Doc) -> tuple[_Doc, str]:
     What a phrase means must not depend on the day it is read. Raises ScheduleError.
     """
     triggers, phrases = [], []
-    reading = Reading(zone.load(doc.get("timezone", session.settings.timezone)), to_epoch(session.now), least_interval(session))
-    for trigger in doc.get("triggers", ()):
+    given, timezone = doc.get("triggers"), doc.get("timezone", session.settings.timezone)
+    if not isinstance(given, list) or not isinstance(timezone, str):
+        return doc, ""  # whoever checks it says what is wrong with it
+    reading = Reading(zone.load(timezone), to_epoch(session.now), least_interval(session))
+    for trigger in given:
         settled = trigger
         if isinstance(trigger, dict) and "schedule" in trigger:
             found = read_trigger(trigger, reading)

@@ -87,9 +87,13 @@ def parse_moment(text: str, zone: Zone) -> int:
         raise ScheduleError(f"the date and time '{text}' does not exist: {error}", _MONTH_LENGTHS) from None
     if len(cleaned) == 10:
         raise ScheduleError(f"'{text}' is a date without a time", f"{cleaned}T09:00")
-    if moment.tzinfo is not None:
-        return int(moment.timestamp())
-    return local_moment(moment, zone, text)
+    if moment.tzinfo is None:
+        return local_moment(moment, zone, text)
+    try:
+        moment.astimezone(UTC), moment.astimezone(zone.info)
+    except OverflowError:
+        raise ScheduleError(f"'{text}' is outside the years 1 to 9999, in UTC or in {zone.name}", "2026-12-24T18:00") from None
+    return int(moment.timestamp())
 
 
 def parse_bound(text: str, zone: Zone) -> int:
