@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import time
 
+import httpx
 import pytest
 import test_api
 from conftest import until
@@ -294,3 +296,62 @@ def test_odd_requests_are_no_fault_of_ours(workspace):
         said = serving.end()
     assert "Traceback" not in said
     assert "outside the years" in workspace.run("validate", "late").err + workspace.run("validate", "late").out
+
+
+# -- what lasts
+
+
+ENDS = {
+    "its time is over": lambda workspace, token: None,
+    "it is revoked": lambda workspace, token: workspace.ok("token", "revoke", token["id"]),
+    "it is taken out of the file": lambda workspace, token: rewrite(workspace, token, lambda row: None),
+    "it is another's": lambda workspace, token: rewrite(workspace, token, lambda row: {**row, "owner": "bob"}),
+    "its role is another": lambda workspace, token: rewrite(workspace, token, lambda row: {**row, "role": "agent"}),
+    "its time is made shorter": lambda workspace, token: rewrite(workspace, token, lambda row: {**row, "expires": "2020-01-01T00:00:00Z"}),
+    "the file is damaged": lambda workspace, token: (workspace.root / ".routinectl/tokens.json").write_text("["),
+}  # fmt: skip
+
+
+def rewrite(workspace, token, change):
+    path = workspace.root / ".routinectl/tokens.json"
+    rows = [change(row) if row["id"] == token["id"] else row for row in json.loads(path.read_text())]
+    path.write_text(json.dumps([row for row in rows if row is not None]))
+
+
+@pytest.mark.parametrize("why", ENDS)
+def test_what_lasts_ends_with_the_right_to_it(site, why):
+    kept = (site.workspace.root / ".routinectl/tokens.json").read_text() if why == "the file is damaged" else ""
+    name = site.new(action={"command": "while :; do echo more; sleep 0.1; done"}, kill_grace="1s")
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    until(lambda: site.client().get(f"/routines/{name}/runs/{run}/log").text)
+    token = site.workspace.ok(
+        "token", "create", "--role", "user", "--owner", "alice", "--expires", "2s" if "over" in why else "1h", "--json"
+    ).data
+    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {token['secret']}"}, timeout=30) as client:
+        with client.stream("GET", "/routines/events") as events, client.stream("GET", f"/routines/{name}/runs/{run}/log?follow=1") as log:
+            heard, printed = events.iter_lines(), log.iter_text()
+            assert next(heard) == ": connected"
+            assert "more" in next(printed)
+            begin = time.monotonic()
+            ENDS[why](site.workspace, token)
+            for _ in itertools.chain(heard, printed):
+                assert time.monotonic() < begin + 15, "it goes on"  # 2 s on a machine that has nothing else to do
+        if kept:
+            (site.workspace.root / ".routinectl/tokens.json").write_text(kept)
+    site.client().post(f"/routines/{name}/cancel")
+
+
+def test_a_log_ends_for_whom_its_routine_is_no_more(site):
+    name = site.new(action={"command": "while :; do echo more; sleep 0.1; done"}, kill_grace="1s")
+    run = site.client().post(f"/routines/{name}/run_now").json()["run"]
+    until(lambda: site.client().get(f"/routines/{name}/runs/{run}/log").text)
+    with site.client("user").stream("GET", f"/routines/{name}/runs/{run}/log?follow=1") as log:
+        printed = log.iter_text()
+        assert "more" in next(printed)
+        assert site.client().patch(f"/routines/{name}", json={"owner": "bob"}).status_code == 200
+        begin = time.monotonic()
+        for _ in printed:
+            assert time.monotonic() < begin + 20, "it goes on"
+    with site.client().stream("GET", f"/routines/{name}/runs/{run}/log?follow=1") as log:
+        assert site.client().post(f"/routines/{name}/cancel").status_code == 202
+        assert "more" in "".join(log.iter_text()), "for others it ends with the run"

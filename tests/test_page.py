@@ -203,6 +203,27 @@ def test_a_token_that_is_revoked_meanwhile_leads_to_the_door(site, visit):
 
 
 @needs_a_browser
+@pytest.mark.parametrize("place", ["#/", "run"])
+def test_who_only_looks_is_led_to_the_door_when_the_token_is_over(site, visit, place):
+    if place == "run":
+        define(site, "chatty", "name: Chatty\ntimeout: 1m\nkill_grace: 1s\naction: {command: 'while :; do echo more; sleep 0.2; done'}\n")
+        until(lambda: "chatty" in site.workspace.ok("list").out)
+        site.workspace.ok("run-now", "chatty")
+        place = f"#/routines/chatty/runs/{until(lambda: site.workspace.events('run.started', 'chatty'))[-1]['data']['run']}"
+    window = visit()
+    go(window, place)
+    asked = []
+    for row in site.workspace.ok("token", "list", "--json").data:
+        site.workspace.ok("token", "revoke", row["id"])
+    window.get_by_text("revoked, or is over").wait_for()
+    window.on("request", lambda request: asked.append(request.url))
+    window.wait_for_timeout(1500)
+    assert asked == [], "nothing is tried for ever"
+    if site.workspace.events("run.started", "chatty"):
+        site.workspace.run("cancel", "chatty")
+
+
+@needs_a_browser
 def test_a_viewer_is_shown_no_way_to_write(site, visit):
     define(site, "looked-at", HELLO % "Looked at")
     window = visit("viewer")

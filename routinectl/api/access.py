@@ -6,14 +6,17 @@ else shows a token; without one there is nothing but `/healthz` and the descript
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from routinectl import clock
 from routinectl.api.answer import HttpError
+from routinectl.errors import RoutinectlError
 from routinectl.files.layout import Layout
 from routinectl.operations import access, tokens
 from routinectl.operations.access import EVERYBODY
@@ -24,7 +27,25 @@ _AUTHORITY = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([
 _SCHEME = re.compile(rb"[a-z][a-z0-9+.-]{0,30}")
 _PORTS = {b"http": 80, b"https": 443}
 _MOST_PORT = 65535
+ASK_SECONDS = 1.0
 RANK = {"viewer": 0, "agent": 1, "user": 2, "admin": 3}
+
+
+class Right:
+    """What a caller may go on hearing: asked again as long as it lasts, because a token ends, and a routine is given away."""
+
+    def __init__(self, holds: Callable[[], bool]) -> None:
+        self._holds, self._asked, self._over = holds, clock.awake(), False
+
+    async def lasts(self) -> bool:
+        """Say whether it still holds; asked at most once in `ASK_SECONDS`. Where nobody can tell, it does not; once over, it stays so."""
+        if not self._over and clock.awake() >= self._asked + ASK_SECONDS:
+            try:
+                self._over = not await asyncio.to_thread(self._holds)
+            except (HttpError, RoutinectlError, OSError):
+                self._over = True
+            self._asked = clock.awake()
+        return not self._over
 
 
 class Authority(NamedTuple):

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routinectl import clock
 from routinectl.api import answer, openapi, page
-from routinectl.api.access import Caller, caller_of, check_origin
+from routinectl.api.access import Caller, Right, caller_of, check_origin
 from routinectl.api.answer import Answer, HttpError
 from routinectl.api.call import Call
 from routinectl.api.endpoints import ENDPOINTS, Endpoint
@@ -227,7 +227,7 @@ class App:
                 return False
             return sees(caller, event.subject)
 
-        chunks = self.hub.stream(wants, after)
+        chunks = self.hub.stream(wants, after, Right(lambda: self._caller(request) == caller))
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def log(self, request: Request) -> Response:
@@ -243,7 +243,8 @@ class App:
         path = await run_in_threadpool(find)
         kind = "text/plain; charset=utf-8"
         if request.query_params.get("follow") in ("1", "true"):
-            return StreamingResponse(self._follow(path, name, run), media_type=kind, headers={"Cache-Control": "no-store"})
+            right = Right(lambda: self._caller(request) == caller and self._sees(caller, name))
+            return StreamingResponse(self._follow(path, name, run, right), media_type=kind, headers={"Cache-Control": "no-store"})
         first, last, size = await run_in_threadpool(_range, path, request.headers.get("range", ""))
         headers = {"Accept-Ranges": "bytes"}
         if request.headers.get("range"):
@@ -251,16 +252,20 @@ class App:
         data = await run_in_threadpool(_read, path, first, last - first + 1)
         return Response(data, 206 if request.headers.get("range") else 200, headers, kind)
 
-    async def _follow(self, path: str, name: str, run: str) -> AsyncIterator[bytes]:
+    async def _follow(self, path: str, name: str, run: str, right: Right) -> AsyncIterator[bytes]:
         offset = 0
         while True:
             ended = await run_in_threadpool(self._has_ended, name, run)
-            while data := await run_in_threadpool(_read, path, offset, _LOG_CHUNK):
+            while (data := await run_in_threadpool(_read, path, offset, _LOG_CHUNK)) and await right.lasts():
                 offset += len(data)
                 yield data
-            if ended:
+            if ended or not await right.lasts():
                 return
             await asyncio.sleep(0.2)
+
+    def _sees(self, caller: Caller, name: str) -> bool:
+        with self.hub.turn():
+            return self.hub.sees(caller, name)
 
     def _has_ended(self, name: str, run: str) -> bool:
         with self.hub.turn() as session:

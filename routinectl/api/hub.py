@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from routinectl.api.access import Caller
+from routinectl import clock
+from routinectl.api.access import ASK_SECONDS, Caller, Right
 from routinectl.core.event import AS_JSON, Event
 from routinectl.errors import RoutinectlError
 from routinectl.files import journal
@@ -128,25 +129,31 @@ class Hub:
         except OSError:
             return  # the disk is in trouble; whoever writes says so
 
-    async def stream(self, wants: Wanted, after: int | None) -> AsyncIterator[bytes]:
-        """Yield events as server-sent ones: those after a position in the journal (if one is given), then as they come."""
+    async def stream(self, wants: Wanted, after: int | None, right: Right) -> AsyncIterator[bytes]:
+        """Yield events as server-sent ones: those after a position in the journal (if one is given), then as they come.
+
+        It ends with the right to hear them, also in the middle of what is past.
+        """
         listener = Listener(wants)
         begin = await asyncio.to_thread(self._join, listener)
         try:
             yield b": connected\n\n"
             if after is not None and after < begin:
                 for chunk in await asyncio.to_thread(self._missed, wants, after, begin):
+                    if not await right.lasts():
+                        return
                     yield chunk
+            said = clock.awake()
             while not listener.lost:
-                try:
-                    await asyncio.wait_for(listener.news.wait(), _PING_SECONDS)
-                except TimeoutError:
-                    yield b": ping\n\n"
-                    continue
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(listener.news.wait(), ASK_SECONDS)
+                if not await right.lasts():
+                    return
                 listener.news.clear()
                 waiting, listener.waiting = listener.waiting, []
-                if waiting:
-                    yield b"".join(waiting)
+                if waiting or clock.awake() > said + _PING_SECONDS:
+                    said = clock.awake()
+                    yield b"".join(waiting) or b": ping\n\n"
         finally:
             self._listeners.discard(listener)
 

@@ -107,7 +107,11 @@ function state() {
 
 async function heard(events) {
   if (events.some((event) => event.type === "token.refused")) { setToken(""); login("Your token was revoked, or is over."); return; }
-  if (events.some((event) => event.type.startsWith("serve.") || event.type === "connected")) await get("/me").then((found) => { setClock(found.now); Object.assign(me, found); }, () => {});
+  if (events.some((event) => event.type.startsWith("serve.") || event.type === "connected")) await get("/me").then((found) => {
+    if (found.role !== me.role || found.owner !== me.owner) location.reload(); // other rights: nothing of what is shown may stay
+    setClock(found.now);
+    Object.assign(me, found);
+  }, () => {});
   state();
   view?.update(events);
 }

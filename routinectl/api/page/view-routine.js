@@ -129,9 +129,9 @@ export async function run(id, name) {
       }, stop.signal);
       if (!output.textContent) output.append(h("span", { className: "soft" }, "It printed nothing."));
     } catch (error) {
-      if (error.name === "AbortError") return;
-      const ended = error.status === 404 && (await get(path(id, `/runs/${encodeURIComponent(name)}`)).catch(() => ({}))).state === "ended";
-      if (ended) output.replaceChildren(h("span", { className: "soft" }, "There is no output of this run (any more)."));
+      if (error.name === "AbortError" || error.status === 401) return; // signed out: the events end too, and the frame says so
+      const found = error.status === 404 ? await get(path(id, `/runs/${encodeURIComponent(name)}`)).catch((fault) => fault) : {};
+      if (found.state === "ended" || found.status === 404) output.replaceChildren(h("span", { className: "soft" }, "There is no output of this run (any more)."));
       // It has not written anything yet, or the server is away for a moment.
       else setTimeout(() => { if (!stop.signal.aborted) follow = listen(); }, 300);
     }
