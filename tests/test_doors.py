@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
 import time
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_api import HOOK, delivered, github
 
+from routinectl.api.app import App
 from routinectl.core import signature
 from routinectl.core.signature import Believed
 
@@ -355,3 +357,141 @@ def test_a_log_ends_for_whom_its_routine_is_no_more(site):
     with site.client().stream("GET", f"/routines/{name}/runs/{run}/log?follow=1") as log:
         assert site.client().post(f"/routines/{name}/cancel").status_code == 202
         assert "more" in "".join(log.iter_text()), "for others it ends with the run"
+
+
+# -- what another owner's routines are to a caller: nothing
+
+BOBS = """name: Bobs own thing
+owner: bob
+triggers: [{message: {channel: shared}}, {webhook: {path: someones-path}}, {after: {routine: hers}}, {at: '2001-01-01T00:00:00Z'}, {every: 1h}]
+timeout: 1m
+budget: {per_day: {runs: 30}}
+action: {command: [echo, hi]}
+"""
+HERS = "name: Hers\nowner: eve\ntriggers: [{message: {channel: shared}}]\ntimeout: 1m\naction: {command: ['true']}\n"
+NEW = {"timeout": "1m", "action": {"command": ["true"]}}
+PAST = "owner: eve\nname: x\ntimeout: 1m\ntriggers: [{at: '2001-01-01T00:00:00Z'}]\naction: {command: 'true'}\n"
+# Of each endpoint: what eve asks it about bob's routine, and the status. `told`: words of her own that may come back.
+ASKED = {
+    "GET /": [("/", None, 200)],
+    "GET /page/{version}/{name}": [("/page/x/main.js", None, 200)],
+    "GET /routines/events": [],  # test_another_users_events_are_not_told
+    "GET /me": [("/me", None, 200)],
+    "GET /routines": [("/routines?text=bob&owner=bob", None, 200), ("/routines", None, 200), ("/routines?tag=x", None, 200)],
+    "POST /routines": [
+        ("/routines", {"id": "bobs", "name": "Other", **NEW}, 409), ("/routines", {"id": "bobs", "name": "BOBS", "owner": "eve", **NEW}, 409),
+        ("/routines", {"name": "Thief", "triggers": [{"webhook": {"path": "someones-path"}}], **NEW}, 409),
+        ("/routines", {"name": "To bob", "owner": "bob", **NEW}, 403),
+    ],
+    "POST /routines/propose": [("/routines/propose", {"text": ""}, 400)],
+    "POST /check": [
+        ("/check", {"id": "bobs", "text": PAST}, 200), ("/check", {"id": "bobs", "patch": {"timeout": "2m"}}, 404),
+        ("/check", {"id": "hers", "patch": {"triggers": [{"after": {"routine": "bobs"}}]}}, 200),
+        ("/check", {"definition": {"name": "x", "triggers": [{"after": {"routine": "bobs"}}], **NEW}}, 200),
+    ],
+    "POST /schedule_preview": [("/schedule_preview", {"schedule": "daily at 9", "after": "2030-01-01T00:00:00Z"}, 200)],
+    "GET /approvals": [("/approvals", None, 200)],
+    "GET /reviews": [("/reviews", None, 200)],
+    "GET /proposals": [("/proposals", None, 200)],
+    "GET /proposals/{proposal}": [("/proposals/PROPOSAL", None, 404)],
+    "POST /proposals/{proposal}/apply": [("/proposals/PROPOSAL/apply", {}, 404), ("/proposals/bobs/apply", {}, 404)],
+    "POST /proposals/{proposal}/reject": [("/proposals/PROPOSAL/reject", {}, 404)],
+    "GET /timeline": [("/timeline?from=2030-01-01T00:00:00Z&to=2030-01-02T00:00:00Z&ids=bobs,hers", None, 200), ("/timeline?from=2030-01-01T00:00:00Z&to=2030-01-02T00:00:00Z", None, 200)],
+    "GET /budgets": [("/budgets", None, 200)],
+    "GET /agents": [("/agents", None, 200)],
+    "GET /templates": [("/templates", None, 200)],
+    "GET /status": [("/status", None, 200)],
+    "POST /channels/{channel}/messages": [("/channels/shared/messages", {"text": "hello"}, 202)],
+    "POST /hooks/routine/{name}": [("/hooks/routine/someones-path", {}, (401, 403)), ("/hooks/routine/bobs", {}, 404)],
+    "GET /metrics": [("/metrics", None, 403)],
+    "GET /calendar.ics": [("/calendar.ics", None, 200)],
+    "GET /healthz": [("/healthz", None, 200)],
+    "GET /openapi.json": [("/openapi.json", None, 200)],
+}  # fmt: skip
+BOBS_WORDS = ("Bobs own", "bobs", "belongs to")
+VOLATILE = re.compile(
+    r'"(now|position|since|pid|seq|run|alive|serve_alive|etag|workspace|suspect|journal_ahead_seconds)":("[^"]*"|[^,}\]]*)|DTSTAMP:\S+'
+)
+
+
+def routes():
+    app = App.__new__(App)
+    app.names, app.local, app.hub = frozenset(), False, None
+    for route in app.starlette().routes:
+        yield from (f"{method} {route.path}" for method in route.methods - {"HEAD"})
+
+
+def rows_of(path):
+    """Return the rows of an endpoint; one with the id of a routine in its path has the same one, whatever it is."""
+    found = {line: [(line.split()[1].replace("{id}", "bobs").replace("{run}", "RUN"), {}, 404)] for line in routes() if "{id}" in line}
+    assert not set(found) & set(ASKED)
+    return {**found, **ASKED}[path]
+
+
+def test_every_endpoint_has_a_row():
+    assert {line for line in routes() if "{id}" not in line} == set(ASKED)
+
+
+@pytest.fixture(scope="module")
+def shared(site):
+    """A workspace before and after bob came: how it answered eve before, and what of it is bob's."""
+    site.workspace.define("hers", HERS)
+    until(lambda: site.client("user", "eve").get("/routines/hers").status_code == 200)
+    before = {url: site.client("user", "eve").get(url).text for rows in ASKED.values() for url, body, _ in rows if body is None}
+    (site.workspace.root / "agents/helper").mkdir(parents=True, exist_ok=True)
+    site.workspace.define("bobs", BOBS)
+    site.workspace.define("bobs-broken", "name: Broken\nowner: bob\ntimeout: soon\n")
+    bob = site.client("user", "bob")
+    run = until(lambda: bob.post("/routines/bobs/run_now").json().get("run"))
+    until(lambda: bob.get(f"/routines/bobs/runs/{run}").json().get("state") == "ended")
+    site.workspace.record("slot.held", "bobs", slot="2026-03-01T09:00:00Z", reason="review")
+    site.workspace.record(
+        "approval.requested", "bobs", mode="before_first_run", content="x", expires="2999-01-01T00:00:00Z", state="requested"
+    )
+    proposal = site.client("agent", "bob").post("/routines/bobs/proposals", json={"what": "delete"}).json()["proposal"]
+    return before, run, proposal
+
+
+@pytest.mark.parametrize("role", ["viewer", "agent", "user"])
+@pytest.mark.parametrize("line", sorted({*ASKED, *routes()}))
+def test_another_owners_routine_is_nothing_to_a_caller(site, shared, line, role):
+    before, run, proposal = shared
+    requests = len(site.workspace.events("run.requested", "bobs"))
+    definition = (site.workspace.root / "routines/bobs/ROUTINE.yaml").read_text()
+    eve = site.client(role, "eve")
+    for url, body, status in rows_of(line):
+        real = url.replace("RUN", run).replace("PROPOSAL", proposal)
+        method = line.split()[0]
+        answer = eve.request(method, real, json=body) if method != "GET" and body is not None else eve.request(method, real)
+        allowed = (status if isinstance(status, tuple) else (status,)) + ((403,) if role != "user" else ())
+        assert answer.status_code in allowed, answer.text
+        own = f"{real} {body}"
+        assert not [word for word in (*BOBS_WORDS, run, proposal) if word in answer.text and word not in own]
+        if body is None and role == "user" and "PROPOSAL" not in url:
+            assert VOLATILE.sub("", answer.text) == VOLATILE.sub("", before[url]), "it tells that there is somebody else"
+        if line == "POST /channels/{channel}/messages" and role == "user":
+            assert [item["routine"] for item in answer.json()["asked"]] == ["hers"]
+        if line == "POST /check" and body.get("text"):
+            assert answer.json()["good"] is False, "an id that is taken is as any other"
+    assert len(site.workspace.events("run.requested", "bobs")) == requests
+    assert (site.workspace.root / "routines/bobs/ROUTINE.yaml").read_text() == definition
+
+
+def test_a_message_reaches_whom_its_giver_may_start(site, shared):
+    for role, owner, wanted in (
+        ("user", "eve", ["hers"]),
+        ("user", "bob", ["bobs"]),
+        ("user", "carol", []),
+        ("user", "*", ["bobs", "hers"]),
+        ("admin", "eve", ["bobs", "hers"]),
+    ):
+        asked = site.client(role, owner).post("/channels/shared/messages", json={"text": f"of {role} {owner}"}).json()["asked"]
+        assert sorted(item["routine"] for item in asked) == wanted
+
+
+def test_an_id_that_another_owner_has_is_taken_and_no_more_is_said(site, shared):
+    found = test_api.problem(site.client("user", "eve").post("/routines", json={"id": "bobs", "name": "Mine", **NEW}), 409)
+    assert (found["detail"], found["hint"]) == ("the id bobs is taken", 'choose another with "id": "bobs-2"')
+    assert site.client("user", "eve").post("/routines", json={"id": "bobs-2", "name": "Mine", **NEW}).status_code == 201
+    own = test_api.problem(site.client("user", "bob").post("/routines", json={"id": "bobs", "name": "Mine", **NEW}), 409)
+    assert (own["detail"], own["hint"]) == ("the routine bobs exists already", "routinectl edit bobs, or add --replace")

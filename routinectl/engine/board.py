@@ -6,7 +6,7 @@ nothing; only what matches is recorded (DESIGN 7).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,10 +72,13 @@ class Board:
         self._channels: dict[str, _Channel] = {}
         self._made_for = -1
 
-    def take(self, letters: Sequence[Letter], now: datetime) -> list[list[Asked]]:
-        """Ask for the runs that messages are for, durably; returns what each asked for, nothing where nobody listens."""
+    def take(self, letters: Sequence[Letter], now: datetime, reaches: Callable[[str], bool] = lambda _: True) -> list[list[Asked]]:
+        """Ask for the runs that messages are for, durably; returns what each asked for, nothing where nobody listens.
+
+        `reaches` says which routines whoever gives the messages may start at all.
+        """
         self._update()
-        matched = [self._matching(letter) for letter in letters]
+        matched = [[found for found in self._matching(letter) if reaches(found[0])] for letter in letters]
         answers: list[list[Asked]] = [[] for _ in letters]
         if not any(matched):
             return answers

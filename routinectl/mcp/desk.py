@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from routinectl.core import projection
 from routinectl.core.problem import path_text
 from routinectl.core.units import from_iso, parse_duration
 from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError, UsageError
@@ -70,6 +69,7 @@ class Desk:
             return _error(f"there is no action '{action}'", f"one of {', '.join(actions)}")
         try:
             with self._session() as session:
+                self.caller(session).looks_through(session)
                 return act(self, session, asked)
         except RoutinectlError as error:
             return _error(error.message, error.hint, getattr(error, "problems", ()))
@@ -140,17 +140,7 @@ def _preview(desk: Desk, session: Session, asked: Asked) -> Data:
 
 
 def _status(desk: Desk, session: Session, asked: Asked) -> Data:
-    mine = set(desk.mine(session))
-    found = look.status(session)
-    for key in ("running", "next", "broken", "held", "last"):
-        found[key] = [item for item in found[key] if item["id"] in mine]
-    found["routines"] = _counted(session, sorted(mine))
-    return {**found, "timezone": session.settings.timezone, "proposals": proposals.waiting(session, sorted(mine))}
-
-
-def _counted(session: Session, names: list[str]) -> dict[str, int]:
-    statuses = [projection.status_of(session.standing(name), session.routine(name), session.now)[0] for name in names]
-    return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    return {**look.status(session), "timezone": session.settings.timezone, "proposals": proposals.waiting(session, desk.mine(session))}
 
 
 def _create(desk: Desk, session: Session, asked: Asked) -> Data:

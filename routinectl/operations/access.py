@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from routinectl.core.standing import Standing
@@ -28,6 +29,11 @@ class Caller:
     def seen(self, session: Session) -> list[str]:
         """Return the routines that are there for him, in order."""
         return [name for name in session.alive() if self.sees(session, session.standing(name))]
+
+    def looks_through(self, session: Session) -> None:
+        """Have operations of this session speak of what is there for him, until another asks."""
+        if not self.sees_all:
+            session.sees = functools.partial(self.sees, session)
 
     @property
     def sees_all(self) -> bool:

@@ -53,7 +53,7 @@ def check_text(session: Session, name: str, text: str) -> Row:
         return _faulty(error.problems) | {"doc": None}
     plain = doc if isinstance(doc, dict) else None
     try:
-        meant = write.parsed(session, name, raw, past=session.exists(name)).doc
+        meant = write.parsed(session, name, raw, past=session.shows(name)).doc
         routine = build(name, meant, session.now)
     except DefinitionError as error:
         return _faulty(error.problems) | _schedule_of(session, name, plain) | {"doc": plain}
@@ -69,7 +69,7 @@ def _schedule_of(session: Session, name: str, doc: Any) -> Row:
         return {}
     alone = {key: doc[key] for key in _WHEN if key in doc} | {"name": name, "timeout": "1m", "action": {"command": "true"}}
     try:
-        routine = build(name, write.parsed(session, name, editing.dump(alone), past=session.exists(name)).doc, session.now)
+        routine = build(name, write.parsed(session, name, editing.dump(alone), past=session.shows(name)).doc, session.now)
     except DefinitionError:
         return {}
     due, _ = upcoming.fires(routine, session.now, _FIRES)

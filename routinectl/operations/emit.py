@@ -38,7 +38,7 @@ class Emitter:
         for letter in letters:
             if len(letter.text) > MOST_BYTES:
                 raise UsageError(f"a message has at most {MOST_BYTES >> 20} MiB", "keep large things in files, and say where they are")
-        answers = self.board.take(letters, session.now)
+        answers = self.board.take(letters, session.now, lambda name: session.sees(session.standing(name)))
         wanted = {asked.routine for answer in answers for asked in answer if asked.refused is None}
         if wanted and not session.serve_lives:
             session.engine.settle(sorted(wanted), session.now)

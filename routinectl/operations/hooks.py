@@ -81,13 +81,14 @@ def listening(session: Session) -> Iterator[tuple[Routine, Webhook]]:
 
 def secret_of(session: Session, routine: Routine, trigger: Webhook) -> bytes:
     """Return the secret of a webhook. Raises DeniedError when it is not set."""
-    hint = f"routinectl webhook {routine.id} --rotate"
     if trigger.secret[0] == "env":
         found = os.fsencode(os.environ.get(trigger.secret[1], ""))  # as its bytes are, which need be no text
     else:
         found = secrets.read(_secret_path(session, routine.id, trigger))
     if not found:
-        raise DeniedError(f"the webhook of {routine.id} has no secret yet", hint)
+        raise DeniedError(
+            "this webhook has no secret yet", "routinectl webhook ID --rotate, where it is served"
+        )  # a stranger is told no id
     return found
 
 
@@ -160,7 +161,7 @@ def deliver(session: Session, name: str, delivery: Delivery, admit: Callable[[st
         )
     found = signature.believe(trigger.signature, secret, delivery.headers, delivery.body, session.now.timestamp())
     if isinstance(found, str):
-        raise ForgedError(found, f"routinectl webhook {routine.id}")
+        raise ForgedError(found, "sign it as this prints, where it is served: routinectl webhook ID")
     if found.key and found.key in deliveries.known(session.layout, routine.id, secret):
         return Taken(routine.id, "", again=True)
     admit(routine.id)

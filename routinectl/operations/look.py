@@ -14,7 +14,7 @@ from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine import launch
 from routinectl.files import lease, run_logs
 from routinectl.operations.history import lines
-from routinectl.operations.session import Session, View
+from routinectl.operations.session import Session, View, sees_all
 
 Row = dict[str, Any]
 _BACKWARDS = 5.0
@@ -96,8 +96,13 @@ def written(doc: Row) -> str:
 
 
 def status(session: Session) -> Row:
-    """Return the state of the workspace: is a serve alive, what runs, what is next, what is broken, what is held."""
+    """Return the state of the workspace: is a serve alive, what runs, what is next, what is broken, what is held.
+
+    Routines that are not there for the one who asks are neither named nor counted.
+    """
     found = rows(session)
+    if session.sees is not sees_all:
+        found = [row for row in found if session.sees(session.world.glimpse(row["id"])[0])]
     serve = session.world.workspace.get("serve.started")
     upcoming = sorted((row for row in found if row["next_fire_at"]), key=lambda row: str(row["next_fire_at"]))
     return {
@@ -141,7 +146,8 @@ def health(session: Session) -> list[Row]:
 def _late(session: Session) -> list[str]:
     """Return the routines with a slot that is due and not decided. A session that stays open knows wakes of before: they are asked anew."""
     before = session.now - timedelta(seconds=_LATE_SECONDS)
-    return [name for name, wake in session.world.wakes.items() if wake < before.timestamp() and _is_late(session, name, before)]
+    due = [name for name, wake in session.world.wakes.items() if wake < before.timestamp() and session.sees(session.standing(name))]
+    return [name for name in due if _is_late(session, name, before)]
 
 
 def _is_late(session: Session, name: str, before: datetime) -> bool:
@@ -162,13 +168,13 @@ def _ahead(session: Session) -> float:
 
 
 def _thawed(session: Session) -> list[str]:
-    """Return the routines that may have something open; frozen ones that do are thawed when they are read."""
-    return sorted(session.world.thawed)
+    """Return the routines that may have something open, of those that are there for the one who asks; frozen ones that do are thawed when they are read."""
+    return sorted(name for name in list(session.world.thawed) if session.sees(session.standing(name)))
 
 
 def running(session: Session) -> list[Row]:
     """Return the runs that go on."""
-    names = sorted({name for name in session.world.thawed if session.standing(name).runs})
+    names = [name for name in _thawed(session) if session.standing(name).runs]
     return [{"id": name, **projection.running(session.standing(name), run_id)} for name in names for run_id in session.standing(name).runs]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -30,6 +31,11 @@ from routinectl.files.layout import Layout
 from routinectl.files.lock import is_held
 
 _CHECKPOINT_EVENTS = 500  # a command leaves a checkpoint behind when it had to fold more than this
+
+
+def sees_all(_: Standing) -> bool:
+    """Say yes: whoever has the files has every routine."""
+    return True
 
 
 class View(Protocol):
@@ -75,6 +81,7 @@ class Session:
         self.engine = Engine(layout, self.settings)
         self.engine.slots = False
         self.agent = ""  # which agent asks, where the one who asks has shown who it is (a token)
+        self.sees: Callable[[Standing], bool] = sees_all  # which routines are there for the one who asks
         self.serve_lives = is_held(layout.lock("serve"))
         self.world.load()
         self.projector = None if self.serve_lives else Projector.open(self.world)
@@ -122,6 +129,10 @@ class Session:
         """Say whether there is a routine of this very id now."""
         standing = self.standing(name) if name in self.world else None
         return standing is not None and not standing.deleted and (standing.doc is not None or standing.invalid is not None)
+
+    def shows(self, name: str) -> bool:
+        """Say whether there is a routine of this very id for the one who asks."""
+        return self.exists(name) and self.sees(self.standing(name))
 
     @functools.cached_property
     def board(self) -> Board:

@@ -90,7 +90,7 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
     path = layout.definition(routine_id)
     exists = path.exists() or path.is_symlink()
     if exists and not replace:
-        raise ExistsError(f"the routine {routine_id} exists already", f"routinectl edit {routine_id}, or add --replace")
+        raise _taken(session, routine_id)
     settled, phrase = settle_triggers(session, doc)
     data = editing.dump(ordered(settled), head=HEAD, notes={"triggers": f"said as: {phrase}"} if phrase else None)
     if exists and _same(session, routine_id, data):
@@ -98,6 +98,13 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
             routine_id, _built(session, routine_id, data), False, False, definitions.read_bytes(layout, routine_id).decode(errors="replace")
         )
     return store(session, routine_id, data, created=not exists, dry_run=dry_run)
+
+
+def _taken(session: Session, routine_id: str) -> ExistsError:
+    """Return the error of an id that is not free; whose routine has it is for those to know for whom it is there."""
+    if session.exists(routine_id) and not session.shows(routine_id):
+        return ExistsError(f"the id {routine_id} is taken", f'choose another with "id": "{routine_id[:61]}-2"')
+    return ExistsError(f"the routine {routine_id} exists already", f"routinectl edit {routine_id}, or add --replace")
 
 
 def require_free_name(session: Session, doc: Mapping[str, Any]) -> None:
@@ -144,7 +151,8 @@ def _require_free_paths(session: Session, routine: Routine) -> None:
     mine = {item.path or routine.id for item in routine.reactions if isinstance(item, Webhook)}
     for other, item in hooks.listening(session) if mine else ():
         if other.id != routine.id and (item.path or other.id) in mine:
-            raise ExistsError(f"the webhook path '{item.path or other.id}' belongs to {other.id}", "webhook: {path: another-one}")
+            whose = f"belongs to {other.id}" if session.shows(other.id) else "is taken"
+            raise ExistsError(f"the webhook path '{item.path or other.id}' {whose}", "webhook: {path: another-one}")
 
 
 def commit(session: Session, routine_id: str, what: str) -> None:
