@@ -495,3 +495,37 @@ def test_an_id_that_another_owner_has_is_taken_and_no_more_is_said(site, shared)
     assert site.client("user", "eve").post("/routines", json={"id": "bobs-2", "name": "Mine", **NEW}).status_code == 201
     own = test_api.problem(site.client("user", "bob").post("/routines", json={"id": "bobs", "name": "Mine", **NEW}), 409)
     assert (own["detail"], own["hint"]) == ("the routine bobs exists already", "routinectl edit bobs, or add --replace")
+
+
+def test_a_routine_follows_routines_of_its_owner_only_whenever_they_came(site):
+    eve, bob = site.client("user", "eve"), site.client("user", "bob")
+    for name, after in (("early-bird", "comes-later"), ("stays", "given-away")):
+        doc = {"id": name, "name": name, "triggers": [{"after": {"routine": after}}], **NEW}
+        assert eve.post("/routines", json=doc).status_code == 201
+    assert bob.post("/routines", json={"id": "comes-later", "name": "comes-later", **NEW}).status_code == 201
+    assert eve.post("/routines", json={"id": "given-away", "name": "given-away", **NEW}).status_code == 201
+    assert (
+        bob.post(
+            "/routines", json={"id": "follows", "name": "follows", "triggers": [{"after": {"routine": "comes-later"}}], **NEW}
+        ).status_code
+        == 201
+    )
+    ended(site, eve, "given-away")
+    until(lambda: site.workspace.events("run.requested", "stays"))
+    assert site.client().patch("/routines/given-away", json={"owner": "bob"}).status_code == 200
+    ended(site, bob, "given-away")
+    ended(site, bob, "comes-later")
+    until(lambda: site.workspace.events("run.requested", "follows"))
+    assert len(site.workspace.events("run.requested", "stays")) == 1
+    assert not site.workspace.events("run.requested", "early-bird")
+    assert "after-of-another" in site.workspace.run("lint").out
+    assert eve.patch("/routines/early-bird", json={"description": "x"}).status_code == 200
+    loop = eve.post(
+        "/check", json={"id": "early-bird", "definition": {"name": "x", "triggers": [{"after": {"routine": "follows"}}], **NEW}}
+    )
+    assert loop.json()["good"], "a chain of another owner's is not told"
+
+
+def ended(site, client, name):
+    run = until(lambda: client.post(f"/routines/{name}/run_now").json().get("run"))
+    until(lambda: client.get(f"/routines/{name}/runs/{run}").json().get("state") == "ended")

@@ -11,7 +11,7 @@ from typing import Any
 
 from routinectl.core import notice
 from routinectl.core.problem import Path, did_you_mean
-from routinectl.core.reaction import Message, Webhook
+from routinectl.core.reaction import After, Message, Webhook
 from routinectl.core.routine import Routine
 from routinectl.core.schedule.cron import Cron
 from routinectl.core.schedule.next_time import TimeTrigger
@@ -24,6 +24,7 @@ CODES = {
     "dst-gap": "a slot falls into an hour that the clock skips",
     "dst-fold": "a slot falls into an hour that the clock repeats",
     "uneven-step": "a step does not divide its field, so the last interval is shorter",
+    "after-of-another": "it follows a routine of another owner, and does not fire",
     "same-action": "two routines run the same action",
     "secret-in-env": "a value in env looks like a secret",
     "no-timeout": "no timeout is set; the default of 1h applies",
@@ -97,10 +98,14 @@ def _targets(name: str, doc: Mapping[str, Any], settings: Settings) -> Iterator[
                 yield Finding(name, "unknown-target", f"there is no target '{target}' in routinectl.yaml", ("notify",), hint)
 
 
-def across(routines: Iterable[Routine]) -> Iterator[Finding]:
-    """Yield what is suspicious about several routines together."""
+def across(routines: Iterable[Routine], owners: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is suspicious about several routines together; `owners` says whose each is."""
     seen: dict[str, str] = {}
     for routine in routines:
+        for before in [item.routine for item in routine.reactions if isinstance(item, After)]:
+            if owners.get(before, owners[routine.id]) != owners[routine.id]:
+                message = f"{before} belongs to {owners[before]}, and {routine.id} follows routines of its owner only: it does not fire"
+                yield Finding(routine.id, "after-of-another", message, ("triggers",), f"owner: {owners[before]}")
         action = routine.action
         key = repr((action.argv, action.line, action.entrypoint, action.args, action.payload, action.env))
         local = any(part.startswith("./") for part in (*action.argv[:1], action.line)) or action.entrypoint

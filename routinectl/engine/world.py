@@ -150,7 +150,10 @@ class World:
         return found + [name for name, plain in self.frozen.items() if b'"spent"' in plain and name not in self.thawed]
 
     def followers(self, routine_id: str) -> list[tuple[str, After]]:
-        """Return the routines that follow the end of this one, each with its trigger."""
+        """Return the routines that follow the end of this one, each with its trigger: those of the same owner, as of now.
+
+        What a follower is told (a run, its outcome and output) is for its owner's eyes, whoever wrote which definition when.
+        """
         made_for, found = self._followers
         if made_for != self.reactions:
             found = {}
@@ -159,7 +162,10 @@ class World:
                     if isinstance(item, After):
                         found.setdefault(item.routine, []).append((name, item))
             self._followers = (self.reactions, found)
-        return found.get(routine_id, [])
+        return [(name, item) for name, item in found.get(routine_id, ()) if self._owner(name) == self._owner(routine_id)]
+
+    def _owner(self, routine_id: str) -> str | None:
+        return (self.standing(routine_id).doc or {}).get("owner")
 
     def ids(self) -> list[str]:
         """Return the ids of all routines that ever were, in order."""

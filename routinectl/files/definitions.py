@@ -147,7 +147,7 @@ def parse(layout: Layout, raw: bytes, file: str, routine_id: str, settings: Sett
         merged, faulty, others = agents.resolve(layout, merged, settings)
         problems, sources = [*problems, *faulty], [*sources, *others]
     if any("after" in trigger for trigger in merged.get("triggers", ())):
-        circle, others = _circle(layout, routine_id, merged)
+        circle, others = _circle(layout, routine_id, merged, settings)
         problems, sources = [*problems, *circle], [*sources, *others]
     if problems:
         marks = document.places(raw)
@@ -157,7 +157,7 @@ def parse(layout: Layout, raw: bytes, file: str, routine_id: str, settings: Sett
     return Definition(routine_id, merged, fingerprint.of_definition(merged), tuple(sources))
 
 
-def _circle(layout: Layout, routine_id: str, doc: dict[str, Any]) -> tuple[list[Problem], list[str]]:
+def _circle(layout: Layout, routine_id: str, doc: dict[str, Any], settings: Settings) -> tuple[list[Problem], list[str]]:
     """Return the fault of a routine that would follow itself, and the files that were read to see it."""
     from routinectl.files import schemas
 
@@ -167,7 +167,9 @@ def _circle(layout: Layout, routine_id: str, doc: dict[str, Any]) -> tuple[list[
         read.append(str(layout.definition(name)))
         try:
             found = document.read(read_bytes(layout, name))
-            return found if schemas.accepts("routine")(found) else None
+            if not schemas.accepts("routine")(found) or found.get("owner", settings.owner) != doc.get("owner", settings.owner):
+                return None  # what another owner's routine follows is not to be told, and neither of them follows the other
+            return dict(found)
         except DefinitionError:
             return None
 

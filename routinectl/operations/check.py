@@ -84,7 +84,8 @@ def findings(targets: list[str], layout: Layout | None) -> tuple[list[Finding], 
             routine = build(item.definition.id, item.definition.doc, now)
             routines.append(routine)
             found += lint.findings(routine, item.definition.doc, settings, now)
-    return found + list(lint.across(routines)), [item for item in checked if item.definition is None]
+    owners = {item.definition.id: str(item.definition.doc.get("owner", "")) for item in checked if item.definition is not None}
+    return found + list(lint.across(routines, owners)), [item for item in checked if item.definition is None]
 
 
 def line_of(layout: Layout | None, finding: Finding) -> str:
