@@ -158,6 +158,7 @@ action: {{command: [{sys.executable}, -c, "{script}"]}}
     folder = os.path.join(os.fsencode(path.parent), b"in")
     os.mkdir(folder)
     with workspace.serving():
+        until((workspace.root / ".routinectl/files/watch.json").exists)  # what is there when a trigger is new is no change
         with open(os.path.join(folder, b"caf\xe9.txt"), "w") as file:
             file.write("it was read\n")
         ended = until(lambda: workspace.events("run.ended", "watch"))
