@@ -39,6 +39,7 @@ FAILED = 125  # what the first process ends with when the program never began
 _NEW = {"mount": 0x20000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
         "pid": 0x20000000, "net": 0x40000000}  # fmt: skip
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
+_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
 _MNT_DETACH = 2
 _SYS_PIVOT_ROOT, _SYS_CLONE = {"x86_64": 155, "aarch64": 41}, {"x86_64": 56, "aarch64": 220}
 _SYS_SECCOMP, _SPEC_ALLOW = {"x86_64": 317, "aarch64": 277}, 4
@@ -350,9 +351,11 @@ def _build_root(spec: dict[str, Any]) -> None:
 
 
 def _devices() -> None:
+    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set."""
     for name in _DEVICES:
         os.close(os.open(f"/new/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
         _mount(f"/old/dev/{name}", f"/new/dev/{name}", "", _MS_BIND)
+        _set_attributes(f"/new/dev/{name}", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NOEXEC)
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/new/dev/{name}")
     os.mkdir("/new/dev/shm")
@@ -370,10 +373,15 @@ def _bind(source: str, target: str, *, writable: bool) -> None:
             os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     _mount(f"/old/proc/self/fd/{fd}", place, "", _MS_BIND | _MS_REC)
     os.close(fd)
-    attributes = struct.pack("QQQQ", (0 if writable else 1) | 2 | 4, 0, 0, 0)  # read-only, nosuid, nodev
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    _set_attributes(place, (0 if writable else _ATTR_RDONLY) | _ATTR_NOSUID | _ATTR_NODEV)
+
+
+def _set_attributes(place: str, attributes: int) -> None:
+    """Set attributes of a mount and of all below it. Raises OSError."""
+    packed = struct.pack("QQQQ", attributes, 0, 0, 0)
+    buffer = ctypes.create_string_buffer(packed, len(packed))
     result = _libc.syscall(_SYS_MOUNT_SETATTR, -100, place.encode(errors="surrogateescape"), _AT_RECURSIVE, buffer, ctypes.c_size_t(32))
-    _checked(result, f"mounting {target}")
+    _checked(result, f"mounting {place.removeprefix('/new')}")
 
 
 def _walk(top: str, path: str) -> int:

@@ -4,6 +4,7 @@ Run as `escapes:main` by a routine; `targets` says what there is to get, and whe
 the machine is left out. It prints a JSON line for each attempt.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import glob
@@ -442,6 +443,149 @@ def start_another_run(t):
 def make_routine(t):
     os.mkdir(f"{t['root']}/routines/escaped")
     return write(f"{t['root']}/routines/escaped/ROUTINE.yaml")
+
+
+# -- what the host would keep of it
+
+
+DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+def changed(change):
+    """Change a device of the host in a way that costs nothing when it succeeds; return which could be changed."""
+    found = []
+    for name in DEVICES:
+        try:
+            change(f"/dev/{name}")
+            found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+@harmful
+def change_mode_of_devices(t):
+    return changed(lambda path: os.chmod(path, 0o666))
+
+
+@harmful
+def change_owner_of_devices(t):
+    return changed(lambda path: os.chown(path, os.getuid(), os.getgid()))
+
+
+@harmful
+def change_times_of_devices(t):
+    return changed(lambda path: os.utime(path, (1, 1)))
+
+
+@harmful
+def change_mode_of_devices_by_descriptor(t):
+    return changed(lambda path: os.fchmod(os.open(path, os.O_RDONLY), 0o666))
+
+
+@harmful
+def change_times_of_devices_by_descriptor(t):
+    return changed(lambda path: os.utime(os.open(path, os.O_RDONLY), (1, 1)))
+
+
+@harmful
+def change_attributes_of_devices(t):
+    return changed(lambda path: os.setxattr(path, "trusted.escaped", b"x")) + changed(
+        lambda path: os.setxattr(path, "security.escaped", b"x")
+    )
+
+
+@harmful
+def replace_devices(t):
+    return changed(os.unlink)
+
+
+def set_id(folder, make):
+    """Return the files that have a set-user-id or set-group-id bit after `make` was called for each mode."""
+    found = []
+    for number, mode in enumerate((0o4755, 0o2755, 0o6755, 0o4000, 0o104755)):
+        path = f"{folder}/{make.__name__}-{number}"
+        with contextlib.suppress(OSError, OverflowError):
+            make(path, mode)
+        if os.path.exists(path) and os.stat(path).st_mode & 0o6000:
+            found.append(path)
+    return found
+
+
+def through_chmod(path, mode):
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o755))
+    os.chmod(path, mode)
+
+
+def through_fchmod(path, mode):
+    os.fchmod(os.open(path, os.O_CREAT | os.O_WRONLY, 0o755), mode)
+
+
+def through_fchmodat2(path, mode):
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o755))
+    called(libc.syscall(452, -100, path.encode(), mode, 0))
+
+
+def through_creat(path, mode):
+    called(libc.creat(path.encode(), mode))
+
+
+def through_open(path, mode):
+    os.open(path, os.O_CREAT | os.O_WRONLY, mode)
+
+
+def through_openat2(path, mode):
+    how = ctypes.create_string_buffer(struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, mode & 0o7777, 0))
+    called(libc.syscall(437, -100, path.encode(), how, 24))
+
+
+def through_a_file_without_name(path, mode):
+    fd = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_WRONLY, mode)
+    os.link(f"/proc/self/fd/{fd}", path, follow_symlinks=True)
+
+
+def through_mknod(path, mode):
+    os.mknod(path, 0o100000 | mode)
+
+
+def through_mkdir(path, mode):
+    os.mkdir(path, mode)
+
+
+def through_numbers(path, mode):
+    """The calls of old, by their numbers on x86-64; elsewhere they are others, and nothing is made."""
+    if os.uname().machine == "x86_64":
+        for words in ((85, path.encode(), mode), (2, path.encode(), os.O_CREAT | os.O_WRONLY, mode), (133, path.encode(), mode | 0o100000, 0),
+                      (90, path.encode(), mode), (268, -100, path.encode(), mode)):  # fmt: skip
+            libc.syscall(*words)
+
+
+def through_a_copy(path, mode):
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o755))
+    subprocess.run(["chmod", f"{mode & 0o7777:o}", path], capture_output=True, check=False)
+    subprocess.run(["install", "-m", f"{mode & 0o7777:o}", "/bin/true", path + "x"], capture_output=True, check=False)
+    if os.path.exists(path + "x") and os.stat(path + "x").st_mode & 0o6000:
+        os.rename(path + "x", path)
+
+
+for way in (through_chmod, through_fchmod, through_fchmodat2, through_creat, through_open, through_openat2, through_a_file_without_name,
+            through_mknod, through_mkdir, through_numbers, through_a_copy):  # fmt: skip
+
+    def leave(t, way=way):
+        return set_id(f"{t['folder']}/out", way)
+
+    leave.__name__ = f"leave_set_id_{way.__name__}"
+    attempt(leave)
+
+
+@attempt
+def call_what_nobody_knows(t):
+    known = []
+    for number in (*range(453, 480), 500, 600, 1000, 425, 437):
+        libc.syscall(number, -1, 0, 0, 0, 0, 0)
+        if ctypes.get_errno() != 38:
+            known.append(number)
+    return known
 
 
 def main(targets):

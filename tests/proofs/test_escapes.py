@@ -75,6 +75,15 @@ class Outside:
             "package": str(ROOT),
         }  # fmt: skip
 
+    def devices(self):
+        """Return what the host's devices are, with every attribute that a run might change."""
+        found = [os.stat(f"/dev/{name}") for name in ("null", "zero", "full", "random", "urandom")]
+        return [(item.st_mode, item.st_uid, item.st_gid, item.st_ctime_ns, item.st_ino) for item in found]
+
+    def set_id(self):
+        """Return the files of the workspace that have a set-user-id or set-group-id bit."""
+        return [path for path in self.root.rglob("*") if not path.is_symlink() and path.is_file() and path.stat().st_mode & 0o6000]
+
     def files(self):
         paths = [self.root / "routinectl.yaml", self.root / "daily/notes.md", self.root / "secrets/token", self.folder / "ROUTINE.yaml",
                  self.folder / "escapes.py", self.folder / "out/.git/config"]  # fmt: skip
@@ -114,10 +123,13 @@ def attempts(workspace, outside, permissions, level="", user=()):
 def test_nothing_gets_out(workspace, outside, level, user):
     if level == "bubblewrap" and not shutil.which("bwrap"):
         pytest.skip("bwrap is not installed: apt-get install bubblewrap")
+    devices = outside.devices()
     found, before = attempts(workspace, outside, CONFINED, level, USERS[user])
-    assert len(found) >= 50
+    assert len(found) >= 80
     assert {name: item["got"] for name, item in found.items() if item["got"]} == {}
     assert outside.files() == before
+    assert outside.devices() == devices
+    assert outside.set_id() == []
     assert outside.heard == []
     with pytest.raises(BlockingIOError):
         outside.udp.recv(100)
