@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Workspace
 
+from routinectl.core import composer
 from routinectl.core.document import read
 from routinectl.core.settings import Settings
 from routinectl.errors import DefinitionError
@@ -42,6 +44,92 @@ def test_there_are_at_least_forty_of_them():
 @pytest.mark.parametrize("path", named("valid"))
 def test_good_samples_are_good(path: Path):
     assert parse(NOWHERE, path.read_bytes(), "ROUTINE.yaml", "sample", Settings(min_interval=1), NOW, past=True).doc["action"]
+
+
+NOT_YAML = {  # a text that no reader takes: the place and the words for it, and the line of it that the hint has mended
+    "a tab": ("action:\n\tcommand: [a]\n", "2:1 a tab where YAML wants spaces", ""),
+    "a tab below spaces": ("action:\n  command: [a]\n\tx: b\n", "3:1 a tab where YAML wants spaces", ""),
+    "a tab after a text": ("a: b\n\tc: d\n", "2:1 a tab where YAML wants spaces", ""),
+    "a tab after other line ends": ("a:\r\n\tb: c\r\n", "2:1 a tab where YAML wants spaces", ""),
+    "a list without its end": ("a: {b: [c\n", "2:1 not YAML: the [ of 1:8 has no ]", ""),
+    "a list that a key follows": ("a: [b, c\nd: e\n", "2:2 not YAML: the [ of 1:4 wants a comma or its ] here", ""),
+    "a mapping without a comma": ("a: {b: c d: e}\n", "1:11 not YAML: the { of 1:4 wants a comma or its } here", ""),
+    "items without a comma": ("a: ['b' 'c']\n", "1:9 not YAML: the [ of 1:4 wants a comma or its ] here", ""),
+    "one ] too many": ("a: b\nc: [d]]\n", "2:7 not YAML: this ] belongs to nothing", ""),
+    "a text that is ]": ("a: ]\n", "1:4 not YAML: no text begins with ] unless it is quoted", 'a: "]"'),
+    "a double quote": ('a: "bc\nd: e\n', '3:1 not YAML: the " of 1:4 has no second one', ""),
+    "a single quote": ("a: 'bc\nd: e\n", "3:1 not YAML: the ' of 1:4 has no second one", ""),
+    "an escape": ('a: "\\d"\n', "1:5 not YAML: \\d means nothing here", ""),
+    "half an escape": ('a: "\\xzz"\n', "1:5 not YAML: \\x means nothing here", ""),
+    "an apostrophe": ("a: 'it's'\n", "1:8 not YAML: the text ends with ', and goes on", 'a: "it\'s"'),
+    "a word after a quote": ('a: "b" c  # d\n', '1:8 not YAML: the text ends with ", and goes on', "a: '\"b\" c'  # d"),
+    "a word after a bracket": ("- x: {b} c\n", "1:10 not YAML: the text ends with }, and goes on", '- x: "{b} c"'),
+    "two colons": ("- name: a: b\n", "1:10 not YAML: a second ': ' in one line", '- name: "a: b"'),
+    "a deeper key": ("name: foo\n  bar: baz\n", "2:6 not YAML: 'bar:' goes on with the text above it, 'name: foo'", ""),
+    "a line without a colon": ("name: x\naction\nb: c\n", "2:1 not YAML: 'action' is no `key: value`", ""),
+    "the last line without a colon": ("name: x\naction\n", "2:1 not YAML: 'action' is no `key: value`", ""),
+    "a colon without a blank": ("a: b\nc:d\ne: f\n", "2:1 not YAML: 'c:d' is no `key: value`", ""),
+    "an item among keys": ("a: 1\n- b\n", "2:1 not YAML: a list item stands among keys", ""),
+    "a key among items": ("- a\nb: c\n", "2:1 not YAML: a key stands among list items", ""),
+    "a column of its own": ("a:\n  b: c\n d: e\n", "3:2 not YAML: nothing above this line begins in column 2", ""),
+    "a dash": ("a: - b\n", "1:4 not YAML: a list begins on a line of its own", 'a: "- b"'),
+    "an @": ("- cron: @daily\n", "1:9 not YAML: no text begins with @ unless it is quoted", '- cron: "@daily"'),
+    "an @ in a list": ("a: [b, @c, d]\n", "1:8 not YAML: no text begins with @ unless it is quoted", 'a: [b, "@c", d]'),
+    "a %": ("a: %x\n", "1:4 not YAML: no text begins with % unless it is quoted", 'a: "%x"'),
+    "a star": ("- cron: */5 * * * *\n", "1:10 not YAML: an unquoted * begins an alias", '- cron: "*/5 * * * *"'),
+    "a star in a mapping": ("a: {b: */5 * * * *, c: d}\n", "1:9 not YAML: an unquoted * begins an alias", 'a: {b: "*/5 * * * *", c: d}'),
+    "an ampersand": ("a: & b\n", "1:5 not YAML: an unquoted & begins an anchor", 'a: "& b"'),
+    "a bang": ("a: !{x} c\n", "1:5 not YAML: an unquoted ! begins a tag", 'a: "!{x} c"'),
+    "a pipe": ("a: | echo hi\n", "1:6 not YAML: after | a text begins on the next line", 'a: "| echo hi"'),
+    "a control character": ("a: b\nc: d\x0c\n", "2:5 not YAML: the control character U+000C", ""),
+    "lists in lists": ("a: " + "[" * 1000 + "]" * 1000, "1:53 nested more than 50 levels deep", ""),
+    "lists in lists that never end": ("a: " + "[" * 9000, "1:53 nested more than 50 levels deep", ""),
+    "mappings in mappings": ("a: " + "{b: " * 1000, "1:200 nested more than 50 levels deep", ""),
+    "items in items": ("- " * 2000 + "a", "1:101 nested more than 50 levels deep", ""),
+    "keys below keys": ("\n".join(" " * level + "a:" for level in range(99)), "51:51 nested more than 50 levels deep", ""),
+}  # fmt: skip
+
+
+@pytest.fixture(params=["libyaml", "PyYAML's own reader", "a reader of other words", "a reader of fewer levels"])
+def any_reader(request, monkeypatch):
+    """Readers whose faults have other words, and of which one refuses what is nested deeper than 60."""
+
+    class OtherWords(composer._LOADER):
+        deep = 0
+
+        def get_event(self):
+            try:
+                event = super().get_event()
+            except yaml.MarkedYAMLError as error:
+                raise type(error)("xyzzy", error.context_mark, "plugh", error.problem_mark) from None
+            self.deep += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if "fewer" in request.param and self.deep > 60:
+                raise yaml.scanner.ScannerError("xyzzy", event.start_mark, "plugh", event.start_mark)
+            return event
+
+    loaders = {"libyaml": composer._LOADER, "PyYAML's own reader": yaml.SafeLoader}
+    monkeypatch.setattr(composer, "_LOADER", loaders.get(request.param, OtherWords))
+
+
+@pytest.mark.parametrize("name", NOT_YAML)
+def test_a_text_that_is_not_yaml_is_told_in_words_of_ours_whatever_its_reader_says(name: str, any_reader):
+    text, expected, mended = NOT_YAML[name]
+    with pytest.raises(DefinitionError) as caught:
+        read(text.encode(), "F")
+    (fault,) = caught.value.problems
+
+    assert f"{fault.where} {fault.message}" == f"F:{expected}"
+    assert fault.hint
+    if mended:
+        assert fault.hint.endswith(f": {mended}")
+        read("\n".join([*text.splitlines()[: fault.line - 1], mended, *text.splitlines()[fault.line :]]).encode())
+
+
+def test_what_nobody_recognises_is_told_in_the_words_of_the_reader_with_a_hint_that_is_always_true():
+    with pytest.raises(DefinitionError, match=r"^not YAML: .+") as caught:
+        read(b"a: b\n...\nc\n", "F")
+
+    assert (caught.value.problems[0].line, "keys of one block stand in one column" in caught.value.hint) == (3, True)
 
 
 def test_all_faults_of_a_file_are_told_at_once_in_the_order_of_the_file():

@@ -10,6 +10,8 @@ import yaml
 
 from routinectl.core.document import MAX_DEPTH, Marks, Spans, error, scalar
 from routinectl.core.problem import Path, path_text
+from routinectl.core.unreadable import NOT_PRINTABLE, Told, tell
+from routinectl.errors import DefinitionError
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ABSENT: Any = object()
@@ -23,46 +25,50 @@ class _Fault(Exception):
 
 def compose(text: str, file: str, marks: Marks | None = None, spans: Spans | None = None) -> Any:
     """Return the plain data of a text; fill `marks` and `spans` where they are wanted. Raises DefinitionError."""
+    control = NOT_PRINTABLE.search(text)
+    if control:
+        raise _unreadable(Told(f"not YAML: the control character U+{ord(control[0]):04X}", "remove it", control.start()), text, file)
     try:
-        events = yaml.parse(text, Loader=_LOADER)
-        return _Builder(marks, spans).build(events)
+        return _Builder(marks, spans).build(yaml.parse(text, Loader=_LOADER))
     except _Fault as fault:
-        line, column = fault.mark.line + 1, fault.mark.column + 1
-        raise error(fault.message, file, line, column, fault.hint) from None
-    except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message, hint = _syntax(fault, text, line)
-        raise error(message, file, line, column, hint) from None
+        raise _placed(fault, file) from None
     except yaml.YAMLError as fault:
-        message = str(fault).splitlines()[0]
-        at = re.search(r"position ([0-9]+)", str(fault))
-        before = text[: int(at[1])] if at else ""
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-        raise error(f"not YAML: {message}", file, line, column, "remove the control character") from None
+        mark = getattr(fault, "problem_mark", None) or getattr(fault, "context_mark", None)
+        index, began = (mark.index if mark else 0), getattr(fault, "context_mark", None)
+        deep = _too_deep(text[:index])
+        if deep:
+            raise _placed(deep, file) from None
+        words = getattr(fault, "problem", None) or "it cannot be read"
+        raise _unreadable(tell(text, index, began and began.index, words), text, file) from None
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str]:
-    problem = error.problem or "cannot be read"
-    lines = text.splitlines()
-    content = lines[line - 1] if line <= len(lines) else ""
-    indent = content[: len(content) - len(content.lstrip())]
-    if "\t" in indent or "'\\t'" in problem or "\t" in problem:
-        return "a tab where YAML wants spaces", "indent with spaces"
-    if "alias" in (error.context or "") or "'*'" in problem:
-        return "not YAML: an unquoted * begins an alias", f"quote it: {_quoted(content)}"
-    if "cannot start any token" in problem:
-        return f"not YAML: {problem}", f"quote it: {_quoted(content)}"
-    if "mapping values are not allowed" in problem:
-        return "not YAML: a second ': ' in one line", f"quote the text after the first one: {_quoted(content)}"
-    context = f" {error.context}" if error.context else ""
-    missing = "every [ needs its ], every { its }, every quote its second one; keys of one block stand in one column"
-    return f"not YAML: {problem}{context}", missing
+def _placed(fault: _Fault, file: str) -> DefinitionError:
+    return error(fault.message, file, fault.mark.line + 1, fault.mark.column + 1, fault.hint)
 
 
-def _quoted(line: str) -> str:
-    key, colon, value = line.strip().partition(":")
-    return f'{key}: "{value.strip()}"' if colon else f'"{line.strip()}"'
+def _unreadable(told: Told, text: str, file: str) -> DefinitionError:
+    before = re.split("\r\n|[\n\r\x85\u2028\u2029]", text[: told.at])
+    return error(told.message, file, len(before), len(before[-1]) + 1, told.hint)
+
+
+def _too_deep(text: str) -> _Fault | None:
+    """Return our own fault, if the part of a text that its reader refused to go on from is nested too deep.
+
+    The reader looks ahead, up to a kilobyte: its own limit on nesting speaks before it tells us of the levels before.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                return _nested(event.start_mark)
+    except yaml.YAMLError:
+        pass  # it ends in the middle of something, of course
+    return None
+
+
+def _nested(mark: Any) -> _Fault:
+    return _Fault(f"nested more than {MAX_DEPTH} levels deep", mark, "flatten it")
 
 
 class _Builder:
@@ -112,7 +118,7 @@ class _Builder:
     def _open(self, container: Any, event: Any) -> Any:
         self._refuse_extras(event)
         if len(self.stack) >= MAX_DEPTH:
-            raise _Fault(f"nested more than {MAX_DEPTH} levels deep", event.start_mark, "flatten it")
+            raise _nested(event.start_mark)
         path: Path = ()
         if self.stack:
             path = self._put(container, event)
