@@ -572,6 +572,27 @@ def test_git_commits_exactly_the_touched_file(workspace):
     assert [line for line in log if line] == ["routine x: edit", "routines/x/ROUTINE.yaml", "routine x: add", "routines/x/ROUTINE.yaml"]
 
 
+DEEP = "[" * 5000 + "]" * 5000
+
+
+TOO_DEEP = {
+    "a payload": (["run-now", "x", "--payload", f'{{"a": {DEEP}}}'], ""),
+    "a message": (["emit", "chat", "--json-payload", f'{{"a": {DEEP}}}'], ""),
+    "a value": (["edit", "x", "--set", f"action.payload={DEEP}"], ""),
+    "a bundle": (["import", "bundle", "-"], DEEP),
+    "routines of others": (["import", "ironclaw", "-"], DEEP),
+}
+
+
+@pytest.mark.parametrize("name", TOO_DEEP)
+def test_json_nested_without_end_is_refused_by_a_limit_of_ours(workspace, name):
+    words, stdin = TOO_DEEP[name]
+    workspace.define("x", DAILY)
+    result = workspace.run(*words, stdin=stdin)
+
+    assert (result.code in (2, 78), "nested more than" in result.err, "Hint:" in result.err) == (True, True, True), result.err
+
+
 def test_a_broken_routinectl_yaml_is_told_with_its_place(workspace):
     (workspace.root / "routinectl.yaml").write_text("timezone: UTC\nlimits: {max_concurrent: 3}\n")
     result = workspace.run("list")

@@ -30,8 +30,8 @@ from routinectl.api.call import Call
 from routinectl.api.endpoints import ENDPOINTS, Endpoint
 from routinectl.api.hub import Hub
 from routinectl.api.repeat import Repeats
+from routinectl.core import foreign
 from routinectl.core import message as messages
-from routinectl.core import plain
 from routinectl.core.event import Event
 from routinectl.errors import RoutinectlError, UsageError
 from routinectl.files import regular
@@ -220,7 +220,7 @@ class App:
         """Stream events, from where the listener was cut off."""
         caller = await run_in_threadpool(self._caller, request)
         text = request.headers.get("last-event-id") or request.query_params.get("after")
-        after = plain.whole(text or "")
+        after = foreign.whole(text or "")
         if text is not None and after is None:
             raise UsageError(f"'{text[:40]}' is no position in the journal", "the id of the last event heard")
         routine, kind = request.query_params.get("routine"), request.query_params.get("type", "")
@@ -283,7 +283,7 @@ def _range(path: str, text: str) -> tuple[int, int, int]:
     low, dash, high = wanted.partition("-")
     if not text:
         return 0, size - 1, size
-    begin, end = plain.whole(low), plain.whole(high)
+    begin, end = foreign.whole(low), foreign.whole(high)
     fits = unit == "bytes" and dash and (begin is not None or not low) and (end is not None or not high)
     if not fits or (begin is None and end is None):
         raise UsageError(f"'{text[:40]}' is no range", "Range: bytes=0-1023")
@@ -302,7 +302,7 @@ def _read(path: str, offset: int, size: int) -> bytes:
 
 async def _body(request: Request) -> bytes:
     """Return the body. Raises HttpError for one that is too large, or too slow."""
-    if (plain.whole(request.headers.get("content-length", "")) or 0) > MOST_BYTES:
+    if (foreign.whole(request.headers.get("content-length", "")) or 0) > MOST_BYTES:
         raise HttpError(413, f"a body has at most {MOST_BYTES >> 20} MiB")
     found = bytearray()
     try:
@@ -325,7 +325,7 @@ def _object(raw: bytes, request: Request) -> dict[str, Any]:
     if kind != "application/json" and not kind.endswith("+json"):
         raise HttpError(415, f"the body is {kind}; it must be JSON", "Content-Type: application/json")
     try:
-        found = plain.read(raw)
+        found = foreign.parse(raw)
     except ValueError as error:
         raise UsageError(f"the body is not JSON: {error}", "Content-Type: application/json") from None
     if not isinstance(found, dict):

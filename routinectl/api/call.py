@@ -10,7 +10,7 @@ from typing import Any
 
 from routinectl.api.access import Caller
 from routinectl.api.answer import Answer
-from routinectl.core import plain
+from routinectl.core import foreign
 from routinectl.core.units import from_iso
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import definitions
@@ -44,7 +44,7 @@ class Call:
     def number(self, key: str, default: int, most: int = _MOST) -> int:
         """Return a whole number of the query. Raises UsageError."""
         text = self.query.get(key, str(default))
-        found = plain.whole(text)
+        found = foreign.whole(text)
         if found is None or not 0 < found <= most:
             raise UsageError(f"{key} is '{text[:40]}'; allowed is 1 to {most}", f"{key}={default}")
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routinectl.core import plain
+from routinectl.core import foreign
 
 TEXT_KEYS = ("text", "message", "MESSAGE", "body")  # where the JSON of a message may have its text: the first that is text counts
 
@@ -14,7 +14,7 @@ def read(line: str, key: str = "") -> tuple[str, dict[str, Any]]:
     """Return the text of a message and the JSON that came with it; what is no object of JSON is text itself."""
     if line.startswith("{"):
         try:
-            data = plain.read(line)
+            data = foreign.parse(line)
         except ValueError:
             return line, {}
         return text_in(data, key), data

@@ -8,7 +8,6 @@ among the keys), others are its text. What cannot be taken is moved to `.refused
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from routinectl.core import foreign
 from routinectl.core import message as messages
 from routinectl.core.reaction import CHANNEL
 from routinectl.files import atomic, regular
@@ -71,7 +71,7 @@ def read(item: Spooled) -> tuple[str, dict[str, Any]]:
     text = regular.read(item.path, _MOST_BYTES, links=False).decode(errors="replace").rstrip("\n")
     if not item.path.endswith(".json"):
         return text, {}
-    data = json.loads(text)
+    data = foreign.parse(text)
     if not isinstance(data, dict):
         raise ValueError("a .json message is an object")  # noqa: TRY004 - what is wrong is the file, not our call
     return messages.text_in(data), data

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from routinectl.core import foreign
 from routinectl.core.agent import Tool
 from routinectl.core.prompt import Message, estimate
 from routinectl.models.ask import believable, fault_of
@@ -102,7 +103,7 @@ def _wire_name(tool: str) -> str:
 def _call(call_id: str, name: str, given: Any) -> Call:
     tool = name.replace("_", ".", 1)
     try:
-        arguments = given if isinstance(given, dict) else json.loads(given or "{}")
+        arguments = given if isinstance(given, dict) else foreign.parse(given or "{}")
     except ValueError:
         return Call(call_id, tool, {}, "its arguments are no JSON")
     return Call(call_id, tool, arguments) if isinstance(arguments, dict) else Call(call_id, tool, {}, "its arguments are no object")

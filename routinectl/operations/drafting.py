@@ -7,6 +7,7 @@ import re
 import secrets
 from typing import Any
 
+from routinectl.core import foreign
 from routinectl.core.prompt import DEFAULT_MODEL
 from routinectl.core.schedule.phrase import EXAMPLES
 from routinectl.engine import host, launch
@@ -77,7 +78,7 @@ def _definition(said: str) -> dict[str, Any]:
     """Return the definition that an answer means; the model may fill in these keys and no others. Raises DefinitionError."""
     match = re.search(r"\{.*\}", said, re.DOTALL)
     try:
-        found = json.loads(match[0]) if match else None
+        found = foreign.parse(match[0]) if match else None
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):

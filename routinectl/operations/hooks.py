@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secrets import token_hex, token_urlsafe
 from typing import Any
 
-from routinectl.core import plain, signature
+from routinectl.core import foreign, signature
 from routinectl.core.event import Event
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import Routine
@@ -201,6 +201,6 @@ def ask(session: Session, name: str, data: Mapping[str, Any]) -> Taken:
 def _body(delivery: Delivery) -> Any:
     text = delivery.body.decode(errors="replace")
     try:
-        return plain.read(text) if text.strip() else None
+        return foreign.parse(text) if text.strip() else None
     except ValueError:
         return text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from routinectl.core import foreign
 from routinectl.core.schedule import zone as zones
 from routinectl.core.schedule.describe import describe_trigger
 from routinectl.core.schedule.moment import parse_moment
@@ -61,13 +61,13 @@ def _after(text: str | None, zone: Zone, now: datetime) -> int:
 def answer(line: str, defaults: Defaults) -> dict[str, Any]:
     """Return the answer to one line of a batch; a fault is an answer too."""
     try:
-        asked = json.loads(line)
+        asked = foreign.parse(line)
         check_types(asked)
         schedule, count = asked["schedule"], asked.get("count")
         return preview(schedule, defaults, timezone=asked.get("timezone"), after=asked.get("after"), count=count)
     except RoutinectlError as error:
         return {"error": {"message": error.message, "hint": error.hint}}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return {"error": {"message": f"not JSON: {error}", "hint": '{"schedule": "0 9 * * *"}'}}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import crontab, document
+from routinectl.core import crontab, document, foreign
 from routinectl.core.crontab import Entry
 from routinectl.core.routine import Routine
 from routinectl.core.schedule import zone
@@ -145,7 +144,7 @@ def bundle(session: Session, names: list[str]) -> dict[str, Any]:
 def from_bundle(session: Session, text: str, *, dry_run: bool = False) -> Import:
     """Write the routines of a bundle, disabled, under other ids where theirs are taken. Raises UsageError, DefinitionError."""
     try:
-        plain = json.loads(text)
+        plain = foreign.parse(text)
         routines = [(item["id"], dict(item["files"])) for item in plain["routines"]]
         if plain.get("routinectl") != "bundle":
             raise KeyError("routinectl")
@@ -188,7 +187,7 @@ def _land(session: Session, routine_id: str, files: dict[str, Any], item: Taken,
 def from_ironclaw(session: Session, text: str, *, dry_run: bool = False) -> Import:
     """Write routines from IronClaw's JSON, disabled; what is missing before they can run is named."""
     try:
-        plain = json.loads(text)
+        plain = foreign.parse(text)
     except ValueError as error:
         raise UsageError(f"this is no JSON: {error}", "routinectl import ironclaw FILE.json") from None
     items = plain if isinstance(plain, list) else plain.get("routines", [plain]) if isinstance(plain, dict) else []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from routinectl.core import document
+from routinectl.core import document, foreign
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import ID, RESERVED_IDS, Routine, build
 from routinectl.core.schedule import zone
@@ -231,7 +230,7 @@ def parse_value(text: str) -> Any:
     """Return a value as a definition would read it: numbers, true and false, lists and mappings, else text."""
     if text[:1] in "[{":
         try:
-            return json.loads(text)
+            return foreign.parse(text)
         except ValueError:
             return document.read(text.encode(), "the value")
     if text[:1] in "\"'" and text[-1:] == text[:1] and len(text) > 1:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
 from textual import work
 
+from routinectl.core import foreign
 from routinectl.tui.ask import Ask
 from routinectl.tui.base import Page
 from routinectl.tui.show import Row, words
@@ -45,7 +45,7 @@ class Doing(Page):
         text = "It is merged over the payload of its definition, for this run alone."
         said = await self.app.push_screen_wait(Ask(f"Run {row['name']} with input", text, "Run it", note='JSON, such as {"day": "monday"}'))
         try:
-            body = {"payload": json.loads(said)} if said else {}
+            body = {"payload": foreign.parse(said)} if said else {}
         except ValueError as error:
             self.notify(f"That is no JSON: {error}. Nothing ran.", severity="error", markup=False)
             return

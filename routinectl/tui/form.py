@@ -15,6 +15,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Checkbox, Footer, Input, Label, Select, Static, TabbedContent, TabPane, TextArea
 
+from routinectl.core import foreign
 from routinectl.tui import show
 from routinectl.tui.base import Page
 from routinectl.tui.show import BAD, CALM, WARN, Row
@@ -230,7 +231,7 @@ class FormPage(Page):
         else:
             made = kept if kept and (kind, text) == self._action else {**kept, "command": text}
         payload = self._input("payload").value.strip()
-        return {**made, "payload": json.loads(payload)} if payload else made
+        return {**made, "payload": foreign.parse(payload)} if payload else made
 
     # -- checking as one types
 

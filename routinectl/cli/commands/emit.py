@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from routinectl.cli import context, output
+from routinectl.core import foreign
 from routinectl.core import message as messages
 from routinectl.core.verdict import words
 from routinectl.engine.board import MOST_BYTES, Asked
@@ -75,7 +76,7 @@ def command(
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = foreign.parse(text)
     except ValueError as error:
         raise UsageError(f"--json-payload is not JSON: {error}", """--json-payload '{"branch": "main"}'""") from None
     if not isinstance(data, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import context, output
 from routinectl.cli.lines import ledger_line
+from routinectl.core import foreign
 from routinectl.core.units import parse_duration
 from routinectl.core.verdict import words
 from routinectl.errors import UsageError
@@ -167,7 +167,7 @@ def payload_of(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         raw = sys.stdin.read() if text == "-" else text if text.lstrip()[:1] in "{[" else Path(text).read_text()
-        value = json.loads(raw)
+        value = foreign.parse(raw)
     except ValueError as error:
         raise UsageError(f"the payload is not JSON: {error}", '--payload \'{"key": "value"}\'') from None
     if not isinstance(value, dict):
