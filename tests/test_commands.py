@@ -572,6 +572,22 @@ def test_git_commits_exactly_the_touched_file(workspace):
     assert [line for line in log if line] == ["routine x: edit", "routines/x/ROUTINE.yaml", "routine x: add", "routines/x/ROUTINE.yaml"]
 
 
+def test_a_definition_that_is_committed_as_it_is_needs_no_commit_whatever_git_says_of_other_files(workspace):
+    import subprocess
+
+    (workspace.root / "routinectl.yaml").write_text("timezone: UTC\ngit: {commit: true}\n")
+    workspace.ok("init")
+    for key, value in (("user.name", "t"), ("user.email", "t@t")):
+        subprocess.run(["git", "config", key, value], cwd=workspace.root, check=True)
+    workspace.ok("add", "x", "--daily", "09:00", "--timeout", "1m", "--", "true")
+    definition = workspace.root / "routines/x/ROUTINE.yaml"
+    definition.write_text(definition.read_text().replace("1m", "5m"))  # by hand, and not committed
+    (workspace.root / "notes.txt").write_text("untracked\n")
+
+    workspace.ok("edit", "x", "--set", "timeout=1m")
+    assert subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=workspace.root, check=False).returncode == 0
+
+
 DEEP = "[" * 5000 + "]" * 5000
 
 

@@ -158,7 +158,7 @@ def commit(session: Session, routine_id: str, what: str) -> None:
     """Commit the touched definition where the workspace wants that. Raises RoutinectlError when git refuses."""
     if session.settings.git_commit:
         fault = git.commit(session.layout.root, [session.layout.definition(routine_id)], f"routine {routine_id}: {what}")
-        if fault and "nothing to commit" not in fault:
+        if fault:
             raise RoutinectlError(f"the definition is written, but git did not commit it: {fault}", "git status")
 
 

@@ -20,9 +20,12 @@ def init(folder: Path) -> None:
 
 
 def commit(root: Path, paths: list[Path], message: str) -> str:
-    """Commit exactly these files; return what git said against it, empty when it worked."""
+    """Commit exactly these files; return what git said against it, empty when it worked or they are committed as they are."""
     names = [str(path) for path in paths]
     added = _git(root, "add", "--", *names)
+    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *names)
+    if added.returncode == changed.returncode == 0 and not changed.stdout:
+        return ""
     done = _git(root, "commit", "--quiet", "--only", "-m", message, "--", *names)
     return "" if done.returncode == 0 else (done.stderr or done.stdout or added.stderr).strip()
 
