@@ -6,6 +6,7 @@ import json
 import threading
 
 import pytest
+from conftest import until
 from model_server import ModelServer
 
 from routinectl.core import prompt
@@ -309,9 +310,11 @@ def test_what_is_used_of_a_day_is_shown(workspace, model):
 
 
 def test_what_a_killed_run_had_reserved_counts_as_spent(workspace, model):
-    model({"text": "late", "slow": 30})
-    workspace.define("p", "timeout: 3s\nkill_grace: 0s\nbudget: {per_day: {tokens: 100000}}\naction: {prompt: {text: Hi.}}\n")
-    workspace.run("run-now", "p", "--wait")
+    server = model({"text": "late", "slow": 30})
+    workspace.define("p", "timeout: 1m\nkill_grace: 0s\nbudget: {per_day: {tokens: 100000}}\naction: {prompt: {text: Hi.}}\n")
+    workspace.ok("run-now", "p")
+    until(lambda: server.requests)
+    workspace.ok("cancel", "p", "--wait")
     (row,) = workspace.ok("budget", "p", "--json").data
     assert row["reserved"] == 0
     assert row["used"] > 4096
