@@ -9,6 +9,7 @@
     ├── DefinitionError             exit 78   a definition or a setting is wrong (all its faults at once)
     │   ├── UnreadableError         exit 78   a definition that the system does not let us read, for now
     │   └── ScheduleError           exit 78   a time expression that cannot be read or never fires
+    │       └── ZoneError           exit 78   its time zone is none
     └── DeadlineError               exit 124  it took too long
 
 An error says what and where, and may carry a hint: something to paste. The exit codes are sysexits where one fits
@@ -80,6 +81,10 @@ class UnreadableError(DefinitionError):
 
 class ScheduleError(DefinitionError):
     """A time expression cannot be read, never fires, or fires too often."""
+
+
+class ZoneError(ScheduleError):
+    """A time zone is none, or this system has no data of it."""
 
 
 class DeadlineError(RoutinectlError):

@@ -169,3 +169,54 @@ def test_the_front_door_is_light():
     loaded = set(done.stdout.split())
 
     assert not loaded & {"typer", "yaml", "jsonschema", "json", "zoneinfo", "dataclasses", "croniter", "watchdog"}
+
+
+# What an error says, of any library: attributes and calls whose value is text for people.
+TEXTS = {"message", "strerror", "problem", "context", "args", "msg", "reason", "stderr", "detail"}
+ASKING = {"startswith", "endswith", "partition", "rpartition", "split", "find", "index", "count", "search", "match", "fullmatch", "findall"}
+
+
+def asked_of_texts(path: Path) -> list[str]:
+    """Return where a decision hangs on the words of a caught error, or of what a program said against something."""
+    found = []
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        errors = {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.name}
+        errors |= {item.arg for item in function.args.args if item.annotation and "Err" in ast.unparse(item.annotation)}
+        words: set[str] = set()
+
+        names = {f"type({name})" for name in errors}
+
+        def is_text(node: ast.AST, errors: set[str] = errors, words: set[str] = words, names: set[str] = names) -> bool:
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name) and part.id in words:
+                    return True
+                if isinstance(part, ast.Call) and ast.unparse(part) in {f"{call}({name})" for call in ("str", "repr") for name in errors}:
+                    return True
+                if isinstance(part, ast.Attribute):
+                    owner = ast.unparse(part.value)
+                    if (owner in errors and part.attr in TEXTS) or (part.attr == "stderr" and owner != "sys") or owner in names:
+                        return True
+            return False
+
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Dict) and is_text(node.value):
+                targets = [part for target in node.targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
+                words |= {part.id for part in targets if isinstance(part, ast.Name)}
+        for node in ast.walk(function):
+            compared = isinstance(node, ast.Compare) and any(isinstance(sign, (ast.In, ast.NotIn, ast.Eq, ast.NotEq)) for sign in node.ops)
+            if compared and any(is_text(part) for part in (node.left, *node.comparators)):
+                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {ast.unparse(node)}")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ASKING:
+                if is_text(node.func.value) or any(is_text(part) for part in node.args):
+                    found.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {ast.unparse(node)}")
+    return found
+
+
+def test_nothing_hangs_on_the_words_of_an_error():
+    """They differ between versions and languages: a kind of error, a number or our own look at what was given decides."""
+    told_once = "operations/serve.py:"  # it compares what it says with what it said, so as not to say it twice
+    found = {place for path in PACKAGE.rglob("*.py") for place in asked_of_texts(path) if not place.startswith(told_once)}
+
+    assert sorted(found) == []

@@ -24,7 +24,11 @@ MEMORY_BYTES, ASKED_BYTES = 32 * 1024, 64 * 1024
 
 
 class OverBudgetError(Exception):
-    """What is left of a budget is too little to ask at all; the text names the budget."""
+    """What is left of a budget, `which`, is too little to ask at all."""
+
+    def __init__(self, which: str, left: str) -> None:
+        super().__init__(f"{which}: {left}")
+        self.which = which
 
 
 class Purse(Protocol):

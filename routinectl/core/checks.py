@@ -23,7 +23,7 @@ from routinectl.core.schedule.read import KINDS, Reading, read_trigger
 from routinectl.core.schedule.zone import Zone
 from routinectl.core.settings import Settings
 from routinectl.core.units import format_duration, parse_duration, parse_size
-from routinectl.errors import DefinitionError, ScheduleError
+from routinectl.errors import DefinitionError, ScheduleError, ZoneError
 
 _DURATIONS: dict[Path, tuple[timedelta, timedelta]] = {
     ("jitter",): (timedelta(), timedelta(days=1)),
@@ -84,7 +84,7 @@ def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:
             read_trigger(trigger, reading)
         except ScheduleError as error:
             kinds = [kind for kind in KINDS if kind in trigger]
-            at = "timezone" if "zone" in error.message and "timezone" in trigger else kinds[0] if len(kinds) == 1 else ""
+            at = "timezone" if isinstance(error, ZoneError) else kinds[0] if len(kinds) == 1 else ""
             yield Problem(error.message, (*path, at) if at else path, error.hint)
 
 

@@ -128,7 +128,7 @@ def _asked(folder: Path, spec: dict[str, Any], key: str, ask: Callable[[Any], di
     try:
         report = ask(around)
     except OverBudgetError as error:
-        report = {"outcome": "over_budget", "detail": str(error).partition(":")[0], "message": str(error)}
+        report = {"outcome": "over_budget", "detail": error.which, "message": str(error)}
     except ModelError as error:
         report = {"outcome": "failed", "detail": "model", "message": str(error)}
     except ToldToStopError:

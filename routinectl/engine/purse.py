@@ -51,9 +51,8 @@ class Purse:
         allowed = answer_allowed(left, sent, wanted, price)
         if allowed <= 0:
             which = "tokens" if left.tokens is not None and left.tokens <= sent + wanted else "cost_usd"
-            raise OverBudgetError(
-                f"{name}.{which}: {left.tokens if which == 'tokens' else left.cost} left, and the question alone takes {sent} tokens"
-            )
+            rest = left.tokens if which == "tokens" else left.cost
+            raise OverBudgetError(f"{name}.{which}", f"{rest} left, and the question alone takes {sent} tokens")
         return allowed
 
     def _reserve_of_day(self, sent: int, wanted: int) -> int:

@@ -88,12 +88,12 @@ def believable(sent: int, answered: int, message: Message, text: str) -> tuple[i
 
 def fault_of(error: Exception) -> ModelError:
     """Return what went wrong in words of ours, whatever library said it."""
+    from pydantic_ai.exceptions import ModelAPIError  # the way there, or what came back; OSError: a socket's own
+
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return ModelError(f"the model's server answered {status}: {_short(error)}", again=status in (408, 409, 429) or status >= 500)
-    name = type(error).__name__
-    network = any(word in name for word in ("Connect", "Timeout", "API", "Protocol"))
-    return ModelError(f"the model could not be asked: {_short(error)}", again=network)
+    return ModelError(f"the model could not be asked: {_short(error)}", again=isinstance(error, (ModelAPIError, OSError)))
 
 
 def _short(error: Exception) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from routinectl.core.problem import did_you_mean
-from routinectl.errors import ScheduleError
+from routinectl.errors import ZoneError
 
 CORRECTION = 3 * 3600  # a jump of three hours or more is a correction of the clock, not daylight saving (cronie)
 FIRST_YEAR, LAST_YEAR = 1970, 9000
@@ -141,16 +141,16 @@ def load(name: str) -> Zone:
         raise _unknown(name) from None
 
 
-def _unknown(name: str) -> ScheduleError:
+def _unknown(name: str) -> ZoneError:
     known = zoneinfo.available_timezones() - _NOT_ZONES
     if not known:
-        return ScheduleError(
+        return ZoneError(
             f"time zone '{name}' cannot be found: this system has no time zone data",
             "python3 -m pip install tzdata",
         )
     lasts = {zone.rpartition("/")[2]: zone for zone in sorted(known)}
     guess = did_you_mean(name, known) or did_you_mean(lasts.get(name.strip().title().replace(" ", "_"), ""), known)
-    return ScheduleError(
+    return ZoneError(
         f"time zone '{name}' is not an IANA name",
         guess or "use a name such as Europe/Berlin or UTC; `timedatectl list-timezones` prints them all",
     )
