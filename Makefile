@@ -4,19 +4,23 @@
 # make compare  the same scenarios against cron and cronstable, side by side
 # make install routinectl for this user, by pipx or in a folder of its own
 # Everything that is needed is made in .venv; nothing of the system is touched.
+# The versions are those of constraints.txt; CONSTRAINTS= takes the newest that pyproject.toml allows.
 
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
 BIN    := $(VENV)/bin
 TESTS  ?=
 EXTRAS ?=
 WANTED := .$(if $(EXTRAS),[$(EXTRAS)])
+CONSTRAINTS ?= constraints.txt
+# Both names: a newer pip does not build our own package with the first.
+PINNED := $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format docs pictures proofs proofs-short soak bench compare clean python
+.PHONY: help install run test test-newest constraints check format docs pictures proofs proofs-short soak bench compare clean python
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -26,15 +30,15 @@ python:
 	  echo "Error: this Python cannot make virtual environments: venv or ensurepip is missing" >&2; \
 	  echo "Hint: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.made: pyproject.toml | python
+$(VENV)/.made: pyproject.toml $(CONSTRAINTS) | python
 	@echo "making $(VENV) ..." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@$(PINNED) $(BIN)/pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.made-dev: pyproject.toml $(VENV)/.made
 	@echo "installing what the tests need ..." >&2
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PINNED) $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 run: $(VENV)/.made
@@ -42,6 +46,15 @@ run: $(VENV)/.made
 
 test: $(VENV)/.made-dev
 	$(BIN)/python -m pytest -n auto $(TESTS)
+
+# The same with the newest of everything, in an environment of its own: what the next `make constraints` would bring.
+test-newest:
+	@rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+# Writes constraints.txt anew, for every Python that is supported; run `make test` before committing it.
+constraints: $(VENV)/.made-dev
+	$(BIN)/python .ci/constraints.py
 
 check: $(VENV)/.made-dev
 	$(BIN)/ruff check .
@@ -76,7 +89,7 @@ bench: $(VENV)/.made-dev
 	$(BIN)/python benchmarks/run.py
 
 install: python
-	@if command -v pipx >/dev/null; then pipx install --force "$(WANTED)"; else \
+	@$(if $(PINNED),export $(PINNED);) if command -v pipx >/dev/null; then pipx install --force "$(WANTED)"; else \
 	  home="$${XDG_DATA_HOME:-$$HOME/.local/share}/routinectl"; \
 	  $(PYTHON) -m venv "$$home" && "$$home/bin/pip" install --quiet --upgrade "$(WANTED)" && mkdir -p "$$HOME/.local/bin" && \
 	  ln -sf "$$home/bin/routinectl" "$$HOME/.local/bin/routinectl" && \
@@ -85,4 +98,4 @@ install: python
 	  case ":$$PATH:" in *":$$HOME/.local/bin:"*) ;; *) echo "Hint: export PATH=\"\$$HOME/.local/bin:\$$PATH\"";; esac; fi
 
 clean:
-	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-newest .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
