@@ -104,6 +104,11 @@ class Layout:
         """The pipe that wakes a serve."""
         return self.live / "wake"
 
+    @property
+    def ability(self) -> Path:
+        """What the serve that runs said it can do, with its process."""
+        return self.live / "ability.json"
+
     def folder(self, routine_id: str) -> Path:
         """The folder of a routine."""
         return Path(f"{self.root}/routines/{routine_id}")

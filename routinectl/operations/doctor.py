@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from routinectl import clock
 from routinectl.core.event import Event
@@ -22,12 +24,13 @@ from routinectl.files import atomic, definitions, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
-from routinectl.process import landlock, proc, seccomp, trial
+from routinectl.process import ability, landlock, proc, seccomp, trial
 
 _SYNC_TIMES = 20
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 _ENOUGH_WATCHES = 8192
 _SLOW_SYNC = 0.05
+_UNIT_HINT = "systemctl cat 'routinectl-*': hardening of its unit is inherited by every run; routinectl service install writes it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Check:
 
 def check(session: Session) -> list[Check]:
     """Return everything that was looked at."""
-    return [*_file_system(session.layout), *_machine(), *_confinement(session), *_clock(session), *_workspace(session)]
+    return [*_file_system(session.layout), *_machine(), *_confinement(session), *_service(session), *_clock(session), *_workspace(session)]
 
 
 def _file_system(layout: Layout) -> Iterator[Check]:
@@ -95,11 +98,19 @@ def _machine() -> Iterator[Check]:
 
 
 def _confinement(session: Session) -> Iterator[Check]:
-    """Confine a program for real. Where that cannot be done, only routines that ask for it are worse off: they are refused."""
+    """Confine a program for real. Where that cannot be done, only routines that ask for it are worse off: they are refused.
+
+    Who starts runs is asked, not this shell: a serve's unit may take from it what is possible here.
+    """
     found = trial.best()
+    serve = _serve(session)
     routines = [routine for routine in map(session.routine, session.alive()) if routine is not None]
     confined = [routine.id for routine in routines if routine.permissions.confined]
-    if found.level:
+    if serve is not None and not serve["confinement"]:
+        text = f"the serve that runs (pid {serve['pid']}) can keep no program in ({serve['why_not']})"
+        text += f", and {confined[0]} asks for it" if confined else "; no routine asks for it"
+        yield Check("confinement", not confined, text, _UNIT_HINT if found.level else "apt-get install bubblewrap")
+    elif found.level:
         extras = ["limits by rlimits, and by watching the whole run once a second"]
         extras += [f"landlock {landlock.version()}"] if landlock.version() and found.level == "namespaces" else []
         extras += ["system calls filtered"] if seccomp.program() else []
@@ -112,6 +123,26 @@ def _confinement(session: Session) -> Iterator[Check]:
     else:
         text = f"nothing confines ({found.why_not})" + (f", and {confined[0]} asks for it" if confined else "; no routine asks for it")
         yield Check("confinement", not confined, text, "apt-get install bubblewrap")
+
+
+def _serve(session: Session) -> dict[str, Any] | None:
+    """Return what the serve that lives said it can do; None where there is none, or it has not said yet."""
+    try:
+        found: dict[str, Any] = json.loads(session.layout.ability.read_bytes()) if session.serve_lives else {}
+    except (OSError, ValueError):
+        return None
+    return found if found and proc.is_alive(found["pid"], found["start"]) else None
+
+
+def _service(session: Session) -> Iterator[Check]:
+    """Compare what runs below the serve that lives can do with what this shell can."""
+    serve = _serve(session)
+    if serve is None:
+        return
+    lacks = ability.less(serve, ability.look())
+    text = f"runs of the serve that runs (pid {serve['pid']}) cannot {'; nor '.join(lacks)}, and this shell can" if lacks else (
+        f"the serve that runs (pid {serve['pid']}) can do what this shell can")  # fmt: skip
+    yield Check("serve", not lacks, text, _UNIT_HINT)
 
 
 def _notices(session: Session) -> Iterator[Check]:

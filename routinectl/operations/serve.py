@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import socket
 import threading
@@ -22,7 +24,7 @@ from routinectl.errors import DefinitionError, UsageError
 from routinectl.files import atomic, config
 from routinectl.files.layout import Layout
 from routinectl.operations import metrics
-from routinectl.process import trial
+from routinectl.process import ability, trial
 
 _METRICS_SECONDS = 15.0
 
@@ -45,8 +47,19 @@ def open_serve(layout: Layout, options: Options, *, standby: bool = False) -> Se
         except ValueError as error:
             raise UsageError(f"ROUTINECTL_SCAN_INTERVAL: {error}", "ROUTINECTL_SCAN_INTERVAL=60s") from None
     # Whether programs can be confined here is tried now and not when the first of them is due.
-    threading.Thread(target=trial.best, daemon=True).start()
-    return Serve.open(engine, options, standby=standby)
+    tried = threading.Thread(target=trial.best, daemon=True)
+    tried.start()
+    serve = Serve.open(engine, options, standby=standby)
+    if not options.once:
+        threading.Thread(target=_tell_ability, args=(layout, tried), daemon=True).start()
+    return serve
+
+
+def _tell_ability(layout: Layout, tried: threading.Thread) -> None:
+    """Leave what this serve can do, for `doctor`: a shell cannot see it."""
+    tried.join()
+    with contextlib.suppress(OSError):
+        atomic.write(layout.ability, json.dumps(ability.look()).encode(), durable=False)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""serve as a systemd service: hardened units for a user and for the system, and their installation."""
+"""serve as a systemd service: units for a user and for the system, and their installation."""
 
 from __future__ import annotations
 
@@ -23,49 +23,31 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=notify
-{identity}ExecStart={command} -w {root} serve
-ExecReload=/bin/kill -HUP $MAINPID
-WorkingDirectory={root}
-Restart=on-failure
-RestartSec=5
-RestartPreventExitStatus=75 78
-# Runs outlive serve: they are the keeper's, and only serve itself is stopped or restarted.
-KillMode=process
-SendSIGKILL=no
-WatchdogSec=120
-NotifyAccess=main
-LimitNOFILE=65536
-UMask=0077
-# Hardening that runs can live with: they are your programs, and inherit all of this.
-NoNewPrivileges={no_new}
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-SystemCallArchitectures=native
-{more}
+# Runs inherit all that stands here: so nothing takes from them what cron would give them. How far a run may go, its
+# definition says (permissions); `routinectl doctor` says where a change here keeps runs from what a shell can do.
+{service}
 [Install]
 WantedBy={target}
 """
-_SYSTEM = """\
-ProtectSystem=strict
-ReadWritePaths={root}
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectProc=invisible
-RestrictNamespaces=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-CapabilityBoundingSet=
-MemoryDenyWriteExecute=yes
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-"""
+# Every directive of [Service], and why runs, which inherit it, can live with it. What confines, makes read-only or filters
+# is not here: sandboxes mount over /proc, so that no confined run can have one of its own; a filter of system calls implies
+# NoNewPrivileges where the user is not root, so that sudo fails; and a run is a program of somebody's, who cannot know.
+_SERVICE = (
+    ("Type", "notify", "of serve alone"),
+    ("User", "{user}", "whose routines they are: it is the user who installs it"),
+    ("ExecStart", "{command} -w {root} serve", "of serve alone"),
+    ("ExecReload", "/bin/kill -HUP $MAINPID", "of serve alone"),
+    ("WorkingDirectory", "{root}", "a run begins in its own folder"),
+    ("Restart", "on-failure", "of serve alone"),
+    ("RestartSec", "5", "of serve alone"),
+    ("RestartPreventExitStatus", "75 78", "of serve alone"),
+    ("KillMode", "process", "runs outlive serve: they are the keeper's, and only serve itself is stopped or restarted"),
+    ("SendSIGKILL", "no", "as KillMode"),
+    ("OOMPolicy", "continue", "a run that the kernel ends for its memory ends neither serve nor the runs beside it"),
+    ("WatchdogSec", "120", "of serve alone; runs are not given NOTIFY_SOCKET"),
+    ("NotifyAccess", "main", "of serve alone"),
+    ("UMask", "0077", "a run has the umask of its definition, 022 if it says none"),
+)
 
 
 @dataclass(slots=True)
@@ -100,10 +82,9 @@ def _quoted(path: str) -> str:
 def unit(layout: Layout, *, system: bool) -> str:
     """Return the unit's text."""
     root = _quoted(str(layout.root))
-    identity = f"User={getpass.getuser()}\n" if system else ""
-    more = _SYSTEM.format(root=root) if system else ""
-    target = "multi-user.target" if system else "default.target"
-    return _UNIT.format(root=root, command=command(), identity=identity, no_new="yes", more=more, target=target)
+    values = {"root": root, "command": command(), "user": getpass.getuser()}
+    lines = [f"{name}={value.format_map(values)}\n" for name, value, _ in _SERVICE if system or name != "User"]
+    return _UNIT.format(root=root, service="".join(lines), target="multi-user.target" if system else "default.target")
 
 
 def cron_line(layout: Layout) -> str:
@@ -142,8 +123,11 @@ def install(layout: Layout, *, system: bool) -> Done:
 
 def uninstall(layout: Layout, *, system: bool) -> Done:
     """Stop the service and remove its unit; runs go on."""
-    path = folder(system=system) / name_of(layout)
+    path, other = (folder(system=which) / name_of(layout) for which in (system, not system))
     done = Done(path)
+    if other.exists() and not path.exists():
+        done.hints.append(f"routinectl service uninstall{'' if system else ' --system'}    # it is installed as {other}")
+        return done
     if systemctl.answers(system=system):
         systemctl.call(["disable", "--now", path.name], system=system)
         done.did.append(f"systemctl disable --now {path.name}")
@@ -157,9 +141,12 @@ def uninstall(layout: Layout, *, system: bool) -> Done:
 
 def status(layout: Layout, *, system: bool) -> tuple[bool, str]:
     """Return whether the service is active, and what systemd says of it."""
-    path = folder(system=system) / name_of(layout)
+    path, other = (folder(system=which) / name_of(layout) for which in (system, not system))
     if not path.exists():
-        return False, f"not installed: {path} is not there"
+        if not other.exists():
+            return False, f"not installed: {path} is not there, nor is {other}"
+        active, text = status(layout, system=not system)
+        return active, f"{'yours' if system else 'of the system (--system)'}, {other}: {text}"
     if not systemctl.answers(system=system):
         return False, f"installed as {path}, but systemd does not answer here"
     return systemctl.is_active(path.name, system=system)

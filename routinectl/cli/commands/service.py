@@ -1,7 +1,7 @@
-"""Run serve as a systemd service, hardened, for you or for the system.
+"""Run serve as a systemd service, for you or for the system.
 
 Runs outlive the service: stopping or restarting it leaves them going. Without systemd, `print` shows the unit and a
-crontab line that does the same with `serve --once`.
+crontab line that does the same with `serve --once`. Runs can do below it what cron would let them do; `doctor` says where not.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def uninstall(system: _System = False, dry_run: _DryRun = False) -> None:
     done = service.uninstall(layout, system=system)
     for text in done.did or ["nothing was installed"]:
         output.say(text)
+    for hint in done.hints:
+        output.say(f"Hint: {hint}")
 
 
 SUBCOMMANDS = (install, print_, status, uninstall)
