@@ -14,6 +14,8 @@ from routinectl.files.layout import Layout
 from routinectl.operations import service
 from routinectl.process import ability
 
+from routinectl.core import crontab
+
 CRONTAB = """\
 # what the machine does at night
 SHELL=/bin/bash
@@ -67,6 +69,133 @@ def test_a_system_crontab_has_a_user(workspace):
     assert item["id"] == "run-parts"
     assert "it ran as root" in item["remarks"][0]
     assert workspace.ok("show", "run-parts", "--json").data["definition"]["action"]["command"] == "cd / && run-parts /etc/cron.hourly"
+
+
+DEBIAN = """\
+# /etc/crontab: system-wide crontab
+# These files also have username fields, that none of the other crontabs do.
+
+SHELL=/bin/sh
+# You can also override PATH, but by default, newer versions inherit it from the environment
+#PATH=/usr/local/sbin:/usr/local/bin:/sbin:/bin:/usr/sbin:/usr/bin
+
+# Example of job definition:
+# .---------------- minute (0 - 59)
+# |  .------------- hour (0 - 23)
+# |  |  |  |  |
+# *  *  *  *  * user-name command to be executed
+17 *\t* * *\troot    cd / && run-parts --report /etc/cron.hourly
+25 6\t* * *\troot\ttest -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }
+47 6\t* * 7\troot\ttest -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.weekly; }
+52 6\t1 * *\troot\ttest -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.monthly; }
+#
+"""
+FREEBSD = """\
+# root's crontab
+#
+SHELL=/bin/sh
+PATH=/etc:/bin:/sbin:/usr/bin:/usr/sbin
+#
+#minute\thour\tmday\tmonth\twday\twho\tcommand
+*/5\t*\t*\t*\t*\troot\t/usr/libexec/atrun
+# Save some entropy so that /dev/random can re-seed on boot.
+*/11\t*\t*\t*\t*\toperator /usr/libexec/save-entropy
+1\t3\t*\t*\t*\troot\tperiodic daily
+"""
+TEST = "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (DEBIAN, [("17 * * * *", "root", "cd / && run-parts --report /etc/cron.hourly"), ("25 6 * * *", "root", TEST + "daily; }"),
+                  ("47 6 * * 7", "root", TEST + "weekly; }"), ("52 6 1 * *", "root", TEST + "monthly; }")]),
+        (FREEBSD, [("*/5 * * * *", "root", "/usr/libexec/atrun"), ("*/11 * * * *", "operator", "/usr/libexec/save-entropy"),
+                   ("1 3 * * *", "root", "periodic daily")]),
+        ("@daily\troot\techo a\tb\n", [("@daily", "root", "echo a\tb")]),
+        ("@daily  \t root \t echo\n", [("@daily", "root", "echo")]),
+        (" \t 0\t 9 \t*\t*\t*\t \troot\t \techo  a \t\n", [("0 9 * * *", "root", "echo  a")]),
+        ("0 9 * * * root echo a\r\n1\t9\t*\t*\t*\troot\techo b\r\n", [("0 9 * * *", "root", "echo a"), ("1 9 * * *", "root", "echo b")]),
+        ("\ufeff0 9 * * * root echo\n", [("0 9 * * *", "root", "echo")]),
+        ("0 9 * * * root echo a\x0b0 8 * * * root b\u2028c\n", [("0 9 * * *", "root", "echo a\x0b0 8 * * * root b\u2028c")]),
+        ("0 9 * * * root echo a\r0 8 * * * root b\n", [("0 9 * * *", "root", "echo a\r0 8 * * * root b")]),
+    ],
+    ids=["Debian", "FreeBSD", "shortcut", "shortcut with several", "several and leading", "carriage returns", "byte order mark",
+         "other ends of lines", "a carriage return inside"],
+)  # fmt: skip
+def test_blanks_and_tabs_separate_in_a_crontab_and_nothing_else_does(text, expected):
+    found = crontab.parse(text, system=True)
+
+    assert [(entry.cron, entry.user, entry.command) for entry in found.entries] == expected
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("A=b", {"A": "b"}), ("\tA\t=\tb \t", {"A": "b"}), ("  A = 'b c'  ", {"A": "b c"}), ('A\t=\t"b\tc"', {"A": "b\tc"}),
+        ("'A'=b\r", {"A": "b"}), ("A=", {"A": ""}),
+    ],
+)  # fmt: skip
+def test_an_environment_line_has_blanks_and_tabs_around_its_sign(line, expected):
+    (entry,) = crontab.parse(f"{line}\n0\t9\t*\t*\t*\techo\n", system=False).entries
+
+    assert (entry.settings, entry.cron, entry.command) == (expected, "0 9 * * *", "echo")
+
+
+@pytest.mark.parametrize(
+    ("comment", "name"),
+    [
+        ("# Nightly backup", "Nightly backup"), ("## 2nd backup", "2nd backup"), ("#\tNightly\tbackup", "Nightly\tbackup"),
+        ("# *  *  *  *  * user-name command to be executed", ""), ("# |  |  |  |  |", ""), ("# m h  dom mon dow   command", ""),
+        ("#minute\thour\tmday\tmonth\twday\twho\tcommand", ""), ("#0 5 * * 1 tar -zcf /backups/home.tgz /home/", ""),
+        ("# @daily root old", ""), ("#PATH=/usr/bin", ""), ("# -------", ""),
+        ("# minute by minute, hour by hour", "minute by minute, hour by hour"),
+    ],
+)  # fmt: skip
+def test_a_comment_names_the_entry_below_it_unless_it_is_a_drawing_a_head_or_a_line_switched_off(comment, name):
+    (entry,) = crontab.parse(f"{comment}\n0 9 * * * echo\n", system=False).entries
+
+    assert entry.comment == name
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "stdin"),
+    [
+        ("cat", "cat", None), ("cat %a", "cat", "a\n"), ("cat%a%b", "cat", "a\nb\n"), ("cat%a%", "cat", "a\n"), ("cat%", "cat", ""),
+        (r"date +\%F", "date +%F", None), (r"cat \\%a", "cat \\\\", "a\n"), (r"echo \n", r"echo \n", None),
+    ],
+)  # fmt: skip
+def test_an_unescaped_percent_sign_begins_standard_input(text, command, stdin):
+    (entry,) = crontab.parse(f"0 9 * * * {text}\n", system=False).entries
+
+    assert (entry.command, entry.stdin) == (command, stdin)
+
+
+def test_standard_input_cannot_end_itself(workspace):
+    workspace.ok("import", "crontab", "-", stdin="0 9 * * * cat%one%END_OF_INPUT%touch harm\n")
+    workspace.ok("run-now", "cat", "--wait")
+
+    assert workspace.ok("logs", "cat").out == "one\nEND_OF_INPUT\ntouch harm\n"
+
+
+def test_a_system_crontab_with_tabs_keeps_its_commands_whole(workspace, tmp_path):
+    path = tmp_path / "crontab"
+    path.write_bytes(b"\xef\xbb\xbf" + DEBIAN.replace("\n", "\r\n").encode())
+    result = workspace.ok("import", "crontab", str(path), "--system", "--json")
+
+    assert len(result.data["taken"]) == 4
+    daily = workspace.ok("show", result.data["taken"][1]["id"], "--json").data
+    assert daily["definition"]["action"]["command"] == TEST + "daily; }"
+    assert daily["name"] == "anacron"
+
+
+def test_an_import_that_is_not_utf_8_says_so(workspace, tmp_path):
+    path = tmp_path / "crontab"
+    path.write_bytes(b"0 9 * * * echo \xfc\n")
+    result = workspace.run("import", "crontab", str(path))
+
+    assert (result.code, "is not UTF-8" in result.err, "Hint: cat" in result.err) == (2, True, True)
 
 
 def test_a_dry_run_writes_nothing(workspace):

@@ -2,7 +2,8 @@ r"""A crontab as crontab(5) means it: entries with their environment, and what c
 
 Everything here is reading; which ids and files come out of it is decided by the import. Rules: blank lines and lines
 that begin with # are comments; NAME=VALUE lines set the environment of the entries below them; `%` in a command is a
-newline, the first one begins standard input, and `\\%` is a percent sign; system crontabs have a user after the fields.
+newline, the first one begins standard input, and `\%` is a percent sign; system crontabs have a user after the fields.
+Blanks and tabs separate, one or several, and nothing else does; a line ends at a newline alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from dataclasses import dataclass, field
 from routinectl.core.schedule import cron
 from routinectl.errors import ScheduleError
 
-_SETTING = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z_][A-Za-z0-9_]*))\s*=\s*(.*?)\s*""")
-_SHORTCUT = re.compile(r"(@\w+)\s+(.*)")
+BLANKS = " \t"
+_SETTING = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([A-Za-z_][A-Za-z0-9_]*))[ \t]*=[ \t]*(.*)""", re.DOTALL)
+_ENTRY = re.compile(r"(@[^ \t]+|[^ \t@][^ \t]*(?:[ \t]+[^ \t]+){4})[ \t]+(.*)", re.DOTALL)
+_WORD = re.compile(r"([^ \t]+)[ \t]*(.*)", re.DOTALL)
+_COLUMNS = frozenset({"m", "h", "min", "minute", "minutes", "hour", "hours", "dom", "mday", "day", "month", "mon", "dow", "wday",
+                      "weekday", "user", "who", "command"})  # fmt: skip
 _NOT_ENVIRONMENT = frozenset({"SHELL", "MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "CONTENT_TYPE",
                               "CONTENT_TRANSFER_ENCODING", "LOGNAME", "USER"})  # fmt: skip
 
@@ -46,18 +51,27 @@ def parse(text: str, *, system: bool) -> Crontab:
     found = Crontab()
     settings: dict[str, str] = {}
     comment = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped:
+    for number, whole in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = whole.removesuffix("\r").strip(BLANKS)
+        if not line:
             comment = ""
-        elif stripped.startswith("#"):
-            comment = stripped.lstrip("# ").strip()
+        elif line.startswith("#"):
+            comment = _title(line.lstrip("#").strip())
         elif (setting := _setting(line)) is not None:
             settings = {**settings, setting[0]: setting[1]}
         else:
-            _entry(found, number, stripped, comment, settings, system=system)
+            _entry(found, number, line, comment, settings, system=system)
             comment = ""
     return found
+
+
+def _title(comment: str) -> str:
+    """Return a comment that can name the entry below it: not a drawing, the heads of columns, or a line that was switched off."""
+    words = [word.lower() for word in comment.split()]
+    switched_off = _ENTRY.fullmatch(comment) and (words[0].startswith("@") or words[0][0].isdigit())
+    if not comment[:1].isalnum() or switched_off or _setting(comment) or (len(words) > 4 and _COLUMNS.issuperset(words[:5])):
+        return ""
+    return comment
 
 
 def _setting(line: str) -> tuple[str, str] | None:
@@ -71,19 +85,13 @@ def _setting(line: str) -> tuple[str, str] | None:
 
 
 def _entry(found: Crontab, number: int, line: str, comment: str, settings: dict[str, str], *, system: bool) -> None:
-    line = line.removeprefix("-")  # some crons take a leading - as `do not log`
-    shortcut = _SHORTCUT.fullmatch(line)
-    if shortcut:
-        when, rest = shortcut[1], shortcut[2]
-    else:
-        parts = line.split(None, 5)
-        if len(parts) < 6:
-            found.notes.append((number, f"not a crontab line: {line}"))
-            return
-        when, rest = " ".join(parts[:5]), parts[5]
-    user = None
-    if system:
-        user, _, rest = rest.partition(" ")
+    match = _ENTRY.fullmatch(line.removeprefix("-"))  # some crons take a leading - as `do not log`
+    if match is None:
+        found.notes.append((number, f"not a crontab line: {line}"))
+        return
+    when, rest, user = re.sub(r"[ \t]+", " ", match[1]), match[2], None
+    if system and (named := _WORD.fullmatch(rest)) is not None:
+        user, rest = named[1], named[2]
     if when.lower() == "@reboot":
         found.notes.append((number, f"@reboot has no instant; start it from the system: {rest}"))
         return
@@ -92,7 +100,7 @@ def _entry(found: Crontab, number: int, line: str, comment: str, settings: dict[
     except ScheduleError as error:
         found.notes.append((number, f"{error.message}: {rest}"))
         return
-    command, stdin = _percent(rest.strip())
+    command, stdin = _percent(rest)
     if not command:
         found.notes.append((number, "the line has no command"))
         return
@@ -101,8 +109,16 @@ def _entry(found: Crontab, number: int, line: str, comment: str, settings: dict[
 
 def _percent(text: str) -> tuple[str, str | None]:
     """Return the command and its standard input: unescaped % are newlines, and the first one begins the input."""
-    parts = [part.replace("\\%", "%") for part in re.split(r"(?<!\\)%", text)]
-    return parts[0].strip(), "\n".join(parts[1:]) + "\n" if len(parts) > 1 else None
+    parts = [""]
+    for piece in re.findall(r"\\.|[^\\%]+|.", text, re.DOTALL):
+        if piece == "%":
+            parts.append("")
+        else:
+            parts[-1] += "%" if piece == "\\%" else piece
+    if len(parts) == 1:
+        return parts[0].strip(BLANKS), None
+    lines = "\n".join(parts[1:])
+    return parts[0].strip(BLANKS), lines if lines.endswith("\n") or not lines else lines + "\n"
 
 
 def environment(entry: Entry) -> dict[str, str]:
@@ -113,6 +129,8 @@ def environment(entry: Entry) -> dict[str, str]:
 def remarks(entry: Entry, me: str) -> Iterator[str]:
     """Yield what of an entry means something else, or nothing, in a routine."""
     settings = entry.settings
+    if "\\\\" in entry.command:
+        yield "two backslashes stay two, as cronie reads them; Debian's cron makes one of them"
     if settings.get("MAILTO"):
         yield f"MAILTO={settings['MAILTO']}: nothing is mailed; output is kept, see routinectl logs"
     if settings.get("START_HOURS_RANGE"):

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from routinectl.core import crontab, document, foreign
 from routinectl.core.crontab import Entry
@@ -19,6 +19,7 @@ from routinectl.operations import write
 from routinectl.operations.session import Session
 
 _FIRES = 5
+_END_OF_INPUT = "END_OF_INPUT"
 _LONG = "24h"  # cron sets no limit; a routine always has one
 
 
@@ -87,7 +88,10 @@ def _doc_of(entry: Entry, me: str) -> tuple[dict[str, Any], list[str]]:
     remarks = list(crontab.remarks(entry, me))
     command = entry.command
     if entry.stdin is not None:
-        command = f"{{ {command}\n}} <<'END_OF_INPUT'\n{entry.stdin}END_OF_INPUT\n"
+        end = _END_OF_INPUT
+        while end in entry.stdin.split("\n"):
+            end += "_"
+        command = f"{{ {command}\n}} <<'{end}'\n{entry.stdin}{end}\n"
     home = settings.get("HOME") or os.path.expanduser("~")
     action: dict[str, Any] = {"command": command, "workdir": home}
     if settings.get("SHELL") and settings["SHELL"] != "/bin/sh":
@@ -295,9 +299,16 @@ def _ironclaw_action(action: dict[str, Any], remarks: list[str]) -> dict[str, An
     return {"command": "false"}
 
 
-def read(path: Path, stdin: str) -> str:
-    """Return the text of an import. Raises UsageError when it is not UTF-8."""
+def read(path: Path, stdin: BinaryIO) -> str:
+    """Return the text of an import, its lines ended as they are: a carriage return begins none. Raises UsageError when it is not UTF-8."""
+    return decoded(stdin.read() if str(path) == "-" else path.read_bytes(), str(path))
+
+
+def decoded(raw: bytes, source: str) -> str:
+    """Return bytes as text, without a byte order mark. Raises UsageError when they are not UTF-8."""
     try:
-        return stdin if str(path) == "-" else path.read_text()
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: {error}", f"iconv -f latin1 -t utf-8 {path}") from None
+        raise UsageError(
+            f"{source} is not UTF-8: {error}", f"{source if ' ' in source else f'cat {source}'} | iconv -f latin1 -t utf-8"
+        ) from None

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 
 
-def listed() -> tuple[str, str]:
-    """Return the crontab and an empty text, or an empty text and what was wrong."""
+def listed() -> tuple[bytes, str]:
+    """Return the crontab and an empty text, or nothing and what was wrong."""
     if shutil.which("crontab") is None:
-        return "", "there is no crontab command here"
-    done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
-    return (done.stdout, "") if done.returncode == 0 else ("", done.stderr.strip() or "failed")
+        return b"", "there is no crontab command here"
+    done = subprocess.run(["crontab", "-l"], capture_output=True, check=False)
+    return (done.stdout, "") if done.returncode == 0 else (b"", done.stderr.decode(errors="replace").strip() or "failed")

@@ -35,11 +35,12 @@ def crontab(
 ) -> int:
     """Write a routine for each line of a crontab, and show that the next fires of each agree with another reader of cron."""
     if file is None:
-        text, fault = crontab_command.listed()
+        raw, fault = crontab_command.listed()
+        text = take_over.decoded(raw, "crontab -l")
         if fault:
             raise UsageError(f"crontab -l: {fault}", "routinectl import crontab FILE")
     else:
-        text = take_over.read(file, sys.stdin.read() if str(file) == "-" else "")
+        text = take_over.read(file, sys.stdin.buffer)
     has_user = system if system is not None else file is not None and str(file).startswith("/etc/cron")
     with Session(context.layout()) as session:
         return _show(
@@ -53,7 +54,7 @@ def bundle(
     as_json: _Json = False,
 ) -> int:
     """Write the routines of a bundle, disabled; ids that are taken get a number."""
-    text = take_over.read(file, sys.stdin.read() if str(file) == "-" else "")
+    text = take_over.read(file, sys.stdin.buffer)
     with Session(context.layout()) as session:
         return _show(take_over.from_bundle(session, text, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
@@ -64,7 +65,7 @@ def ironclaw(
     as_json: _Json = False,
 ) -> int:
     """Write IronClaw's routines, disabled; docs/from-others.md has the table, key by key."""
-    text = take_over.read(file, sys.stdin.read() if str(file) == "-" else "")
+    text = take_over.read(file, sys.stdin.buffer)
     with Session(context.layout()) as session:
         return _show(take_over.from_ironclaw(session, text, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
