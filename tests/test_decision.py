@@ -136,7 +136,32 @@ TABLE = [
     ("the cooldown is over", {"cooldown": "30m"}, "08:30:00",
      [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"})], "10:00:00", ["start 10:00 on_time"]),
     ("max_runs is used up", {"max_runs": 1}, "08:30:00",
-     [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"})], "10:00:00", ["skipped 10:00 max_runs"]),
+     [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"})], "10:00:00", []),
+    ("used up, it has no slots while the last run goes on", {"max_runs": 1}, "08:30:00", [RUNNING], "12:00:00", []),
+    ("used up, what is held is answered at once", {"max_runs": 1, "misfire": {"policy": "catch_up"}}, "05:30:00",
+     [("09:30:00", "slot.held", {"slot": f"{DAY}08:00:00Z", "reason": "catch_up"}),
+      ("09:30:00", "slot.held", {"slot": f"{DAY}09:00:00Z", "reason": "quiet_hours", "until": f"{DAY}12:00:00Z"}),
+      ("09:30:00", "run.claimed", claim("07:00:00"))], "09:30:01", ["skipped 08:00 max_runs", "skipped 09:00 max_runs"]),
+    ("slots before it was used up have their verdict, later ones are none", {"max_runs": 1}, "08:30:00",
+     [("08:40:00", "routine.paused", {"until": f"{DAY}14:30:00Z"}), ("10:20:00", "run.claimed", {**claim("10:20:00"), "slot": None, "request": "q"})],
+     "15:00:00", ["skipped 2 until 10:20 paused", "resume 14:30"]),
+    ("a smaller max_runs answers what is due and ends it", {"max_runs": 9}, "08:30:00",
+     [RUNNING, ("12:10:00", "routine.updated", {"definition": {**HOURLY, "max_runs": 1}, "fingerprint": "g"})], "15:00:00",
+     ["skipped 3 until 12:10 max_runs"]),
+    ("a larger max_runs goes on from the edit", {"max_runs": 1}, "08:30:00",
+     [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"}),
+      ("12:10:00", "routine.updated", {"definition": {**HOURLY, "max_runs": 2}, "fingerprint": "g"})], "13:00:00", ["start 13:00 on_time"]),
+    ("a completed routine promises nothing", {"max_runs": 1, "sla": {"success_within": "1h"}}, "08:30:00",
+     [RUNNING, ("09:01:00", "run.ended", {"run": "r1", "outcome": "succeeded"})], "15:00:00", []),
+    *[(f"{name} counts what starts in the same decision", {**cap, "concurrency": {"policy": "allow", "max": 2}}, "08:30:00",
+       [("09:00:00", "run.requested", {"request": "q1"})], "09:00:00", ["start q1 requested", f"skipped 09:00 {reason}"])
+      for name, cap, reason in (("max_runs", {"max_runs": 1}, "max_runs"), ("the budget of a day", {"budget": {"per_day": {"runs": 1}}}, "daily_budget"),
+                                ("the cooldown", {"cooldown": "5m"}, "cooldown"))],
+    ("a replay is not counted", {"max_runs": 1, "concurrency": {"policy": "allow", "max": 2}}, "08:30:00",
+     [("09:00:00", "run.requested", {"request": "q1", "mode": "replay"})], "09:00:00", ["start q1 requested", "start 09:00 on_time"]),
+    ("dedup sees what starts in the same decision", {"dedup_window": "1h", "concurrency": {"policy": "allow", "max": 2}}, "08:30:00",
+     [("08:50:00", "run.requested", {"request": "q1", "payload": {"a": 1}}), ("08:50:00", "run.requested", {"request": "q2", "payload": {"a": 1}})],
+     "08:50:00", ["start q1 requested", "skipped q2 dedup"]),
     ("paused decides nothing", {}, "08:30:00", [("08:40:00", "routine.paused", {})], "10:00:00", []),
     ("a pause that is over answers its slots at once", {}, "08:30:00",
      [("08:40:00", "routine.paused", {"until": f"{DAY}11:30:00Z"})], "12:00:00", ["skipped 3 until 11:30 paused", "resume 11:30"]),
@@ -170,10 +195,9 @@ TABLE = [
 
 @pytest.mark.parametrize(("changes", "created", "events", "now", "expected"), [pytest.param(*row[1:], id=row[0]) for row in TABLE])
 def test_decide(changes, created, events, now, expected):
-    doc = {**HOURLY, **changes}
-    standing = stand(doc, created, *events)
+    standing = stand({**HOURLY, **changes}, created, *events)
 
-    assert said(decide(build("x", doc, at(created)), standing, at(now))) == expected
+    assert said(decide(build("x", standing.doc, at(created)), standing, at(now))) == expected
 
 
 def ended(clock: str, outcome: str = "failed", run: str = "r1") -> tuple[str, str, dict]:

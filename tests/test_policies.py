@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import until
+
+from routinectl.core import plan
+from routinectl.files.layout import Layout
+from routinectl.operations import feed, look
+from routinectl.operations.overview import Overview
+from routinectl.operations.session import Session
+from routinectl.operations.timeline import timeline
 
 BY_HAND = "name: {name}\n{more}action:\n  command: {command}\n"
 FLAKY = "'test -e ../../again && exit 0; touch ../../again; exit 4'"
@@ -501,3 +508,64 @@ def test_two_routines_of_one_name_and_owner_are_refused_by_name(workspace):
 
     assert (again.code, "named 'Backup' already: backup" in again.err) == (2, True)
     assert workspace.run("add", "Events", "--manual", "--", "true").code == 2
+
+
+class TestMaxRuns:
+    def test_used_up_it_is_completed_on_every_face_and_an_edit_that_allows_more_makes_it_active(self, workspace):
+        workspace.define("twice", "triggers: [{every: 1s}]\nmax_runs: 2\ntimeout: 1m\naction: {command: 'true'}\n")
+        with workspace.serving() as serving:
+            serving.wait_for("succeeded", 2)
+            until(lambda: fires(workspace)["status"] == "completed")
+            since = datetime.now(UTC)
+            until(lambda: datetime.now(UTC) - since > timedelta(seconds=2.5))  # slots that are none any more
+            state = until(lambda: projected(workspace, "completed"))
+            shown = fires(workspace)
+        refused = [line for line in workspace.ok("history", "twice", "--json").data if line["reason"] == "max_runs"]
+
+        assert shown == {"status": "completed", "show": [], "next": [], "timeline": 0, "feed": 0, "plan": 0, "overview": None}
+        assert state["next_fire_at"] is None
+        assert "max_runs" in state["reason"]
+        assert refused == []
+        assert workspace.ok("list", "--status", "completed", "--json").data[0]["next_fire_at"] is None
+        assert workspace.ok("audit").code == 0
+        why = workspace.run("why", "twice", "--at", "2035-01-01T00:00:00Z")
+        assert (why.code, "max_runs" in why.err, "--set max_runs=3" in why.err) == (1, True, True)
+
+        assert "completed" in workspace.ok("edit", "twice", "--set", "timeout=2m").err
+        said = workspace.ok("edit", "twice", "--set", "max_runs=3")
+        assert said.err.count("next: ") == 1
+        with workspace.serving() as serving:
+            serving.wait_for("succeeded", 1)
+        missed = [line for line in workspace.ok("history", "twice", "--json").data if line["verdict"] == "missed"]
+
+        assert fires(workspace)["status"] == "completed"
+        assert workspace.ok("show", "twice", "--json").data["run_count"] == 3
+        assert all(line["count"] is None or line["count"] < 5 for line in missed), "nothing is missed of when it was completed"
+        assert workspace.ok("audit").code == 0
+
+    def test_an_event_completes_it_too(self, workspace):
+        workspace.define("hook", "triggers: [{message: {channel: c, pattern: x}}]\nmax_runs: 1\ntimeout: 1m\naction: {command: 'true'}\n")
+        workspace.ok("run-now", "hook", "--wait")
+
+        assert [row["status"] for row in workspace.ok("list", "--json").data] == ["completed"]
+        assert workspace.run("run-now", "hook").code == 77
+
+
+def projected(workspace, status: str):
+    state = json.loads((workspace.root / "routines/twice/state.json").read_text())
+    return state if state["status"] == status else None
+
+
+def fires(workspace) -> dict:
+    """Return what every list of next fires says of the routine `twice`."""
+    with Session(Layout(workspace.root)) as session:
+        now = session.now
+        found = timeline(session, ["twice"], now, now + timedelta(hours=1), 10)
+        (row,) = Overview(session).rows()
+        doc = session.standing("twice").doc
+        return {
+            "status": row["status"], "overview": row["next_fire_at"], "show": look.show(session, "twice")["next"],
+            "next": look.status(session)["next"], "feed": feed.calendar(session, ["twice"], 1).count(b"BEGIN:VEVENT"),
+            "timeline": sum(kind == "planned" for _, kind, _ in found["rows"][0]["marks"]),
+            "plan": plan.plan({}, {"twice": doc}, now, {"twice": session.standing("twice").run_count})[0].fires_after,
+        }  # fmt: skip

@@ -13,8 +13,8 @@ from routinectl.core.upcoming import fires
 from routinectl.operations.write import Written
 
 
-def understood(routine: Routine, now: datetime) -> None:
-    """Say when a routine will run."""
+def understood(routine: Routine, now: datetime, runs: int = 0) -> None:
+    """Say when a routine will run, after so many runs."""
     if not routine.schedule and not routine.reactions:
         output.say("  runs by hand only: routinectl run-now " + routine.id)
         return
@@ -22,14 +22,19 @@ def understood(routine: Routine, now: datetime) -> None:
     if not routine.enabled:
         output.say(f"  disabled: routinectl enable {routine.id}")
         return
-    for fire in fires(routine, now, 3)[0]:
+    if routine.max_runs is not None and runs >= routine.max_runs:
+        output.say(
+            f"  completed: max_runs {routine.max_runs}, and there were {runs}; routinectl edit {routine.id} --set max_runs={runs + 1}"
+        )
+        return
+    for fire in fires(routine, now, 3, runs)[0]:
         output.say(f"  next: {output.instant(to_iso(fire.due), routine.zone.name, now)}")
 
 
 def as_data(written: Written, now: datetime) -> dict[str, Any]:
     """Return the same for tools."""
     routine = written.routine
-    following = [to_iso(fire.due) for fire in fires(routine, now, 3)[0]] if routine.enabled else []
+    following = [to_iso(fire.due) for fire in fires(routine, now, 3, written.runs)[0]] if routine.enabled else []
     return {"id": written.id, "created": written.created, "changed": written.changed, "schedule": describe(routine.schedule, routine.others),
             "timezone": routine.zone.name, "next": following}  # fmt: skip
 
@@ -43,4 +48,4 @@ def written(result: Written, now: datetime, *, dry_run: bool = False, as_json: b
         output.write(result.text.rstrip("\n"))
     verb = "Nothing to change in" if not result.changed else "Added" if result.created else "Changed"
     output.say(f"{'Dry run, nothing written: ' if dry_run else ''}{verb} {result.id}")
-    understood(result.routine, now)
+    understood(result.routine, now, result.runs)

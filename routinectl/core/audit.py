@@ -17,6 +17,7 @@ from typing import Any
 from routinectl.core.event import Event
 from routinectl.core.routine import Routine, build, schedule_key
 from routinectl.core.schedule.next_time import Schedule
+from routinectl.core.standing import APART
 from routinectl.core.units import from_iso, to_iso
 
 _GRACE_SECONDS = 2.0  # slots younger than this may still be on their way
@@ -49,6 +50,7 @@ class Seed:
     held: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     grant: Mapping[str, Any] | None = None
+    counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class _Trail:
     shut: set[str] = field(default_factory=set)  # why its newest slots wait for their verdict: paused, invalid
     open: dict[str, int] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
+    counted: int = 0  # runs towards `max_runs`
+    used_up_at: datetime | None = None  # since when there are no slots because of it
 
     def newest(self, *, excluded: bool) -> datetime:
         """Return the newest slot that is answered or held, of the excluded days or of the others."""
@@ -89,12 +93,13 @@ class _Trail:
         return max(singles + [through for _, through in self.intervals[excluded]], default=_NEVER)
 
     def close(self, at: datetime) -> None:
-        """End the span of the schedule in force."""
+        """End the span of the schedule in force, or where it had ended because `max_runs` was used up."""
+        end, at = at, min(at, self.used_up_at or at)
         if self.routine is not None and self.since is not None and self.enabled and self.alive and not self.draft and at > self.since:
             self.spans.append((self.routine, self.since, at))
         # A clock set back frees no slot again: what comes before the newest answer is answered.
         ahead = self.routine is not None and self.routine.calendar is not None and self.routine.calendar.on_excluded == "previous_day"
-        self.since = max(at, self.since or at, self.newest(excluded=False), _NEVER if ahead else self.newest(excluded=True))
+        self.since = max(end, self.since or end, self.newest(excluded=False), _NEVER if ahead else self.newest(excluded=True))
 
 
 def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | None = None, *, decided: bool = True) -> Report:
@@ -126,7 +131,8 @@ def audit(events: Iterable[Event], until: datetime, seed: Mapping[str, Seed] | N
 
 def _sown(name: str, seed: Seed) -> _Trail:
     trail = _Trail(build(name, seed.doc, seed.revised_at), schedule_key(seed.doc), seed.revised_at, seed.mark, seed.enabled)
-    trail.mode, trail.grant = _mode(seed.doc), seed.grant
+    trail.mode, trail.grant, trail.counted = _mode(seed.doc), seed.grant, seed.counted
+    _use_up(trail, seed.mark)
     trail.held.update(map(from_iso, seed.held))
     trail.open.update(dict.fromkeys(seed.runs, 1))
     return trail
@@ -177,8 +183,21 @@ def _revise(trail: _Trail, event: Event, at: datetime) -> None:
     trail.shut.discard("routine.invalid")
     if event.type == "routine.created":
         trail.enabled, trail.alive = doc.get("enabled", True), True
+    if event.type == "routine.created":
+        trail.counted = 0
+    _use_up(trail, at)
     trail.mode = "before_enable" if _mode(doc) == "none" and event.data.get("untrusted") else _mode(doc)
     trail.since = trail.since or at
+
+
+def _use_up(trail: _Trail, at: datetime) -> None:
+    """Note since when as many runs were claimed as `max_runs` allows; an edit that allows more begins a span of its own."""
+    most = trail.routine.max_runs if trail.routine is not None else None
+    if most is not None and trail.counted >= most:
+        trail.used_up_at = trail.used_up_at or at
+    elif trail.used_up_at is not None:
+        trail.close(at)
+        trail.used_up_at = None
 
 
 def _claim(trail: _Trail, event: Event, at: datetime) -> Iterable[Finding]:
@@ -190,6 +209,8 @@ def _claim(trail: _Trail, event: Event, at: datetime) -> Iterable[Finding]:
     trail.open[data["run"]] = attempt
     if attempt == 1:
         _verdict(trail, data)
+        trail.counted += data.get("mode") not in APART
+        _use_up(trail, at)
         yield from _authority(trail, event, at)
 
 

@@ -54,6 +54,8 @@ def decide(routine: Routine, standing: Standing, now: datetime, facts: Facts = N
     if standing.draft is not None:
         return wishes
     wishes += _promises(routine, standing, now)
+    if standing.used_up:
+        return wishes if standing.invalid is not None else [*wishes, *_use_up(routine, _after(standing, wishes), now)]
     if routine.pause_after_failures and standing.failures - standing.forgiven >= routine.pause_after_failures:
         return [*wishes, Pause(standing.id, f"{standing.failures - standing.forgiven} failures in a row")]
     if standing.invalid is None:
@@ -62,6 +64,12 @@ def decide(routine: Routine, standing: Standing, now: datetime, facts: Facts = N
         wishes += _holds(routine, _after(standing, wishes), now, facts, beside=_starts(wishes))
         wishes += _slots(routine, _after(standing, wishes), now, facts, beside=_starts(wishes))
     return wishes
+
+
+def _use_up(routine: Routine, standing: Standing, now: datetime) -> list[Wish]:
+    """Answer what is open when `max_runs` is used up; from then on there are no slots."""
+    held: list[Wish] = [Skip(standing.id, False, "max_runs", slot=slot) for slot in sorted(standing.holds)]
+    return [*held, *_interval_verdict(routine, standing, now, missed=False, reason="max_runs")]
 
 
 def _after(standing: Standing, wishes: list[Wish]) -> Standing:
@@ -74,9 +82,9 @@ def _after(standing: Standing, wishes: list[Wish]) -> Standing:
     return rest
 
 
-def _starts(wishes: list[Wish]) -> int:
-    """Return how many runs more there will be: a retry is among the runs already."""
-    return sum(isinstance(wish, Start) and wish.retry is None for wish in wishes)
+def _starts(wishes: list[Wish]) -> tuple[Start, ...]:
+    """Return what makes runs more: a retry is among the runs already."""
+    return tuple(wish for wish in wishes if isinstance(wish, Start) and wish.retry is None)
 
 
 def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime | None:
@@ -98,7 +106,7 @@ def next_wake(routine: Routine, standing: Standing, now: datetime) -> datetime |
 
 def next_due(routine: Routine, standing: Standing) -> datetime | None:
     """Return when the oldest unanswered slot is (or was) due, or None."""
-    slot = routine.schedule.next_after(standing.mark) if standing.mark is not None else None
+    slot = routine.schedule.next_after(standing.mark) if standing.mark is not None and not standing.used_up else None
     return None if slot is None else routine.due(slot)
 
 
@@ -129,6 +137,9 @@ def close_disabled(routine: Routine, standing: Standing, at: datetime) -> list[W
 
 
 def _interval_verdict(routine: Routine, standing: Standing, at: datetime, *, missed: bool, reason: str) -> list[Wish]:
+    """Return the verdict of the unanswered slots up to an instant, or up to when `max_runs` was used up."""
+    if standing.used_up:
+        at = min(at, standing.used_up_at or at)
     wishes: list[Wish] = []
     for schedule, mark in ((routine.schedule, standing.mark), (routine.excluded, standing.excluded_mark)):
         if schedule is None or mark is None or at <= mark:
@@ -169,7 +180,7 @@ def _retries(routine: Routine, standing: Standing, now: datetime) -> Iterator[Wi
 
 
 def _requests(routine: Routine, standing: Standing, waiting: list[Request], now: datetime, facts: Facts) -> Iterator[Wish]:
-    beside = 0
+    beside: tuple[Start, ...] = ()
     quiet = [request for request in waiting if request.hold == "quiet_hours"]
     for request in waiting:
         if request.hold in REVIEWS or (request in quiet and request is not quiet[-1]):
@@ -179,20 +190,21 @@ def _requests(routine: Routine, standing: Standing, waiting: list[Request], now:
             continue
         refused = gates.refusal(Asking(routine, standing, now, facts, request, beside))
         if refused is None:
-            beside += 1
-            yield from _start_request(standing, request, quiet if request in quiet else [])
+            started = _start_request(standing, request, quiet if request in quiet else [])
+            beside += _starts(started)
+            yield from started
         elif not refused.hold:
             yield Skip(standing.id, False, refused.reason, request=request.id, facts=refused.facts)
         else:
             yield from _hold_request(routine, standing, request, refused, now, facts)
 
 
-def _start_request(standing: Standing, request: Request, together: list[Request]) -> Iterator[Wish]:
-    """Start a request; those that waited with it for the end of the quiet hours are answered by the same run."""
+def _start_request(standing: Standing, request: Request, together: list[Request]) -> list[Wish]:
+    """Return the start of a request; those that waited with it for the end of the quiet hours are answered by the same run."""
     payloads = tuple(item.payload for item in together if item.payload is not None) if len(together) > 1 else ()
-    for item in together[:-1]:
-        yield Skip(standing.id, False, "collapsed", request=item.id, facts={"answered_by": request.id})
-    yield Start(standing.id, request.at, "triggered" if request.trigger else "requested", request=request, payloads=payloads)
+    collapsed = [Skip(standing.id, False, "collapsed", request=item.id, facts={"answered_by": request.id}) for item in together[:-1]]
+    start = Start(standing.id, request.at, "triggered" if request.trigger else "requested", request=request, payloads=payloads)
+    return [*collapsed, start]
 
 
 def _hold_request(routine: Routine, standing: Standing, request: Request, refused: Refusal, now: datetime, facts: Facts) -> Iterator[Wish]:
@@ -298,7 +310,7 @@ def _last_excluded(routine: Routine, mark: datetime, now: datetime) -> datetime 
 
 def _next_excluded(routine: Routine, standing: Standing) -> datetime | None:
     """Return when the next excluded slot must be answered."""
-    if routine.excluded is None or routine.calendar is None or standing.excluded_mark is None:
+    if routine.excluded is None or routine.calendar is None or standing.excluded_mark is None or standing.used_up:
         return None
     slot = routine.excluded.next_after(standing.excluded_mark)
     if slot is None:
@@ -310,7 +322,7 @@ def _next_excluded(routine: Routine, standing: Standing) -> datetime | None:
 # -- what is held
 
 
-def _holds(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: int) -> Iterator[Wish]:
+def _holds(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: tuple[Start, ...]) -> Iterator[Wish]:
     """Start the oldest hold whose turn has come; reviews wait for a person, and others for their instant."""
     if beside:
         return
@@ -373,7 +385,7 @@ def _approved(routine: Routine, standing: Standing, slot: datetime, now: datetim
 # -- what is due
 
 
-def _slots(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: int) -> Iterator[Wish]:
+def _slots(routine: Routine, standing: Standing, now: datetime, facts: Facts, *, beside: tuple[Start, ...]) -> Iterator[Wish]:
     """Judge every slot that is due and unanswered."""
     mark = standing.mark
     if mark is None or not routine.schedule:

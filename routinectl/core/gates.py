@@ -14,8 +14,9 @@ from typing import Any
 
 from routinectl.core.reaction import MOST_LINKS
 from routinectl.core.routine import Routine
-from routinectl.core.standing import Request, Standing
+from routinectl.core.standing import APART, Request, Standing
 from routinectl.core.units import format_duration, format_size, from_iso, to_epoch, to_iso
+from routinectl.core.wish import Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What asks to start: a slot (`request` None) or a request; `beside` counts starts of the same decision."""
+    """What asks to start: a slot (`request` None) or a request; `beside` are the starts of the same decision."""
 
     routine: Routine
     standing: Standing
     now: datetime
     facts: Facts
     request: Request | None = None
-    beside: int = 0
+    beside: tuple[Start, ...] = ()
+
+    @property
+    def counted(self) -> list[Start]:
+        """The starts of the same decision that caps count, once they are on record."""
+        return [start for start in self.beside if start.request is None or start.request.mode not in APART]
 
     @property
     def force(self) -> bool:
@@ -97,7 +103,7 @@ def _invalid(asking: Asking) -> Refusal | None:
 
 
 def _max_runs(asking: Asking) -> Refusal | None:
-    most, count = asking.routine.max_runs, asking.standing.run_count
+    most, count = asking.routine.max_runs, asking.standing.run_count + len(asking.counted)
     return Refusal("max_runs", facts={"rule": "max_runs", "value": most, "runs": count}) if most is not None and count >= most else None
 
 
@@ -112,14 +118,17 @@ def _dedup(asking: Asking) -> Refusal | None:
     window, request = asking.routine.dedup_window, asking.request
     if not window or request is None or request.payload is None or asking.force:
         return None
-    seen = asking.standing.dedup.get(payload_key(request.payload))
+    key = payload_key(request.payload)
+    twin = any(start.request is not None and start.request.payload is not None and payload_key(start.request.payload) == key
+               for start in asking.counted)  # fmt: skip
+    seen = to_iso(asking.now) if twin else asking.standing.dedup.get(key)
     if seen is None or asking.now - from_iso(seen) >= window:
         return None
     return Refusal("dedup", facts={"rule": "dedup_window", "value": format_duration(window), "seen": seen})
 
 
 def _cooldown(asking: Asking) -> Refusal | None:
-    cooldown, last = asking.routine.cooldown, asking.standing.last_start
+    cooldown, last = asking.routine.cooldown, asking.now if asking.counted else asking.standing.last_start
     if not cooldown or last is None or asking.force or asking.now >= last + cooldown:
         return None
     return Refusal("cooldown", facts={"rule": "cooldown", "value": format_duration(cooldown), "last_start": to_iso(last)})
@@ -140,7 +149,7 @@ def _daily_budget(asking: Asking) -> Refusal | None:
     if most is None and not caps.any and not work:
         return None
     day = local_day(asking.routine, asking.now)
-    if most is not None and asking.standing.runs_on(day) >= most:
+    if most is not None and asking.standing.runs_on(day) + len(asking.counted) >= most:
         return Refusal("daily_budget", facts={"rule": "budget.per_day.runs", "value": most})
     worked = asking.standing.worked_on(day)
     full = next((kind for kind, cap in work.items() if worked.get(kind, 0.0) >= cap), "")
@@ -154,13 +163,13 @@ def _daily_budget(asking: Asking) -> Refusal | None:
 
 def _fire_rate(asking: Asking) -> Refusal | None:
     most = asking.facts.fires_per_hour
-    if most is None or asking.standing.runs_in(hour_of(asking.now)) < most:
+    if most is None or asking.standing.runs_in(hour_of(asking.now)) + len(asking.counted) < most:
         return None
     return Refusal("fire_rate", facts={"rule": "limits.max_fires_per_hour", "value": most})
 
 
 def _concurrency(asking: Asking) -> Refusal | None:
-    going = len(asking.standing.runs) + asking.beside
+    going = len(asking.standing.runs) + len(asking.beside)
     if going < asking.routine.parallel:
         return None
     policy = asking.routine.concurrency

@@ -48,8 +48,12 @@ class Change:
         return any(item.widens for item in self.differences)
 
 
-def plan(before: Mapping[str, Doc], after: Mapping[str, Doc], now: datetime) -> list[Change]:
-    """Return what changes between two sets of effective definitions, by id; equal ones are left out."""
+def plan(before: Mapping[str, Doc], after: Mapping[str, Doc], now: datetime, runs: Mapping[str, int] | None = None) -> list[Change]:
+    """Return what changes between two sets of effective definitions, by id; equal ones are left out.
+
+    `runs` are those that there were: there are no more fires than `max_runs` leaves.
+    """
+    runs = runs or {}
     found = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
@@ -57,18 +61,18 @@ def plan(before: Mapping[str, Doc], after: Mapping[str, Doc], now: datetime) -> 
             continue
         kind = "added" if old is None else "removed" if new is None else "changed"
         differences = tuple(_differences(old or {}, new or {})) if new is not None else ()
-        found.append(Change(name, kind, _fires(name, old, now), _fires(name, new, now), differences))
+        found.append(Change(name, kind, _fires(name, old, now, runs.get(name, 0)), _fires(name, new, now, runs.get(name, 0)), differences))
     return found
 
 
-def _fires(name: str, doc: Doc | None, now: datetime) -> int:
+def _fires(name: str, doc: Doc | None, now: datetime, runs: int) -> int:
     if doc is None or not doc.get("enabled", True):
         return 0
     routine = build(name, doc, now)
     count = routine.schedule.count(now, now + SPAN)
     if routine.excluded is not None and routine.calendar is not None and routine.calendar.on_excluded != "skip":
         count += routine.excluded.count(now, now + SPAN)  # they fire on another day
-    return count
+    return count if routine.max_runs is None else min(count, max(routine.max_runs - runs, 0))
 
 
 def _differences(old: Doc, new: Doc) -> list[Difference]:

@@ -42,13 +42,17 @@ def status_of(standing: Standing, routine: Routine | None, now: datetime) -> tup
     if standing.approval is not None and standing.approval["state"] == "requested":
         return "pending_approval", f"{standing.approval['mode']}; routinectl approve {standing.id}"
     if is_completed(standing, routine, now):
-        return "completed", "no slot is left"
+        return "completed", f"max_runs: {routine.max_runs} are used up" if standing.used_up else "no slot is left"
     return "active", ""
 
 
 def is_completed(standing: Standing, routine: Routine, now: datetime) -> bool:
-    """Say whether a routine has time triggers and nothing more to do: no future slot, no hold, no request, no run."""
-    if not routine.schedule or routine.reactions or standing.holds or standing.runs or standing.requests:
+    """Say whether nothing is to come: `max_runs` is used up, or only time triggers and no future slot; no hold, no request, no run."""
+    if standing.holds or standing.runs or standing.requests:
+        return False
+    if standing.used_up:
+        return True
+    if not routine.schedule or routine.reactions:
         return False
     after = min(standing.mark, now) if standing.mark else now
     return routine.schedule.next_after(after) is None
@@ -56,7 +60,7 @@ def is_completed(standing: Standing, routine: Routine, now: datetime) -> bool:
 
 def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, str] | None:
     """Return the next fire, nominal and due, in UTC and in the routine's zone; None when there is none."""
-    if not routine.enabled or standing.paused is not None or standing.invalid is not None or standing.deleted:
+    if not upcoming.fires_as_it_stands(routine, standing) or standing.used_up:
         return None
     slot = routine.schedule.next_after(max(now - routine.offset, standing.mark or now - routine.offset))
     due = routine.due(slot) if slot is not None else None
@@ -67,7 +71,7 @@ def next_fire(routine: Routine, standing: Standing, now: datetime) -> dict[str, 
         found += [
             (item.moved + routine.offset, item.slot) for item in upcoming.excluded(routine, after, due) if item.moved and item.moved > now
         ]
-    if not found or standing.draft is not None:
+    if not found:
         return None
     wake, nominal = min(found)
     return {"nominal": to_iso(nominal), "due": to_iso(wake), "local": wake.astimezone(routine.zone.info).isoformat(),

@@ -41,7 +41,7 @@ def deadlines(routine: Routine, standing: Standing) -> Iterator[tuple[str, datet
     """Yield (promise, instant at which it is broken), of every promise that time alone will break."""
     promised = routine.sla
     since = max(filter(None, (standing.last_good_at, standing.watched_since)), default=None)
-    if promised.success_within and since:
+    if promised.success_within and since and not standing.used_up:
         yield "success_within", since + promised.success_within
     if promised.start_within:
         waiting = [routine.due(slot) for slot in standing.holds] + [request.at for request in standing.requests.values()]

@@ -114,6 +114,7 @@ class Standing:
     requests: dict[str, Request] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     run_count: int = 0
+    used_up_at: datetime | None = None  # since when `max_runs` is used up
     failures: int = 0
     last_start: datetime | None = None
     last_run: str = ""
@@ -144,6 +145,12 @@ class Standing:
     def enabled(self) -> bool:
         """Whether the definition in force is enabled."""
         return self.doc is not None and self.doc.get("enabled", True) is True
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there were as many runs as `max_runs` allows: from then on the routine has no slots."""
+        most = (self.doc or {}).get("max_runs")
+        return most is not None and self.run_count >= most
 
     @property
     def is_open(self) -> bool:
@@ -226,6 +233,16 @@ def _created(standing: Standing, event: Event) -> None:
         standing.advance(max([at, *_answered_until(standing, previous)]))
         standing.revised_at = at
     standing.revision = event.id
+    _use_up(standing, at)
+
+
+def _use_up(standing: Standing, at: datetime) -> None:
+    """Keep since when `max_runs` is used up; where it is no more, slots count from now on."""
+    if standing.used_up:
+        standing.used_up_at = standing.used_up_at or at
+    elif standing.used_up_at is not None:
+        standing.used_up_at = None
+        standing.advance(at)
 
 
 def _answered_until(standing: Standing, previous: Mapping[str, Any]) -> list[datetime]:
@@ -352,6 +369,7 @@ def _claimed(standing: Standing, event: Event) -> None:
         return
     standing.run_count += 1
     standing.last_start = at
+    _use_up(standing, at)
     _count(standing, event)
     if standing.approval is not None and standing.approval.get("mode") == "every_run":
         standing.approval = None  # it was good for this one run
@@ -548,6 +566,7 @@ _FOLDERS = {
 }  # fmt: skip
 
 _INSTANTS = (
+    "used_up_at",
     "revised_at",
     "created_at",
     "updated_at",

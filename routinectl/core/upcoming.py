@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from routinectl.core.routine import Routine
+from routinectl.core.standing import Standing
 from routinectl.core.units import to_iso
 
 _MOST_MOVED = 50
@@ -32,11 +33,20 @@ class Excluded:
         return {"slot": to_iso(self.slot), "to": to_iso(self.moved) if self.moved else None, "why": self.why}
 
 
-def fires(routine: Routine, after: datetime, count: int) -> tuple[list[Fire], list[Excluded]]:
+def fires_as_it_stands(routine: Routine, standing: Standing) -> bool:
+    """Say whether nobody has to do anything before a routine fires: it is enabled, good, no draft, and not paused."""
+    blocked = standing.deleted or standing.paused is not None or standing.invalid is not None or standing.draft is not None
+    return routine.enabled and not blocked
+
+
+def fires(routine: Routine, after: datetime, count: int, runs: int = 0) -> tuple[list[Fire], list[Excluded]]:
     """Return the next fires, and the excluded slots among them, in order; moved slots are due where they are moved to.
 
-    Of slots that are due together one fires: that of the schedule, else the newest.
+    Of slots that are due together one fires: that of the schedule, else the newest. `runs` are those that there were:
+    there are no more fires than `max_runs` leaves.
     """
+    if routine.max_runs is not None:
+        count = min(count, max(routine.max_runs - runs, 0))
     slots = routine.schedule.upcoming(after, count)
     days = excluded(routine, after, routine.due(slots[-1]) if len(slots) == count and slots else None)
     found = {item.moved + routine.offset: item.slot for item in days if item.moved is not None and item.moved > after}

@@ -73,5 +73,6 @@ def _seed(layout: Layout, journal: Journal) -> dict[str, Seed]:
             tuple(to_iso(slot) for slot in standing.holds),
             tuple(run.id for run in standing.runs.values() if run.retry_at is None),
             standing.approval if standing.approval and standing.approval["state"] == "granted" else None,
+            standing.run_count,
         )
     return found

@@ -57,7 +57,7 @@ def check_text(session: Session, name: str, text: str) -> Row:
         routine = build(name, meant, session.now)
     except DefinitionError as error:
         return _faulty(error.problems) | _schedule_of(session, name, plain) | {"doc": plain}
-    due, _ = upcoming.fires(routine, session.now, _FIRES)
+    due, _ = upcoming.fires(routine, session.now, _FIRES, write.runs_of(session, name))
     return {"good": True, "problems": [], "doc": plain, "words": describe(routine.schedule, routine.others), "timezone": routine.zone.name,
             "may": permissions.words(routine.permissions), "external": permissions.outward(meant),
             "next": look.fires_in(routine, [(item.slot, item.due) for item in due], session.now)}  # fmt: skip
@@ -72,7 +72,7 @@ def _schedule_of(session: Session, name: str, doc: Any) -> Row:
         routine = build(name, write.parsed(session, name, editing.dump(alone), past=session.shows(name)).doc, session.now)
     except DefinitionError:
         return {}
-    due, _ = upcoming.fires(routine, session.now, _FIRES)
+    due, _ = upcoming.fires(routine, session.now, _FIRES, write.runs_of(session, name))
     return {"words": describe(routine.schedule, routine.others), "timezone": routine.zone.name,
             "next": look.fires_in(routine, [(item.slot, item.due) for item in due], session.now)}  # fmt: skip
 

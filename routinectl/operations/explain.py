@@ -98,6 +98,9 @@ def _of_slot(session: Session, name: str, at: datetime) -> Explanation:
         raise RoutinectlError(f"{name} has no slot at {to_iso(at)}", _nearest(session, name, at))
     if standing.mark is not None and at <= standing.mark:
         return Explanation(name, "none", to_iso(at))
+    if standing.used_up and at > (standing.used_up_at or standing.mark or at):
+        raise RoutinectlError(f"{name} has no slot at {to_iso(at)}: its max_runs, {routine.max_runs}, is used up",
+                              f"routinectl edit {name} --set max_runs={standing.run_count + 1}")  # fmt: skip
     return Explanation(name, "future", to_iso(at), expected=_expected(session, routine, standing, at))
 
 

@@ -31,10 +31,9 @@ def calendar(session: Session, names: Iterable[str], days: int) -> bytes:
     end = session.now + timedelta(days=days)
     for name in names:
         routine, standing = session.routine(name), session.standing(name)
-        quiet = standing.deleted or standing.paused is not None or standing.invalid is not None or standing.draft is not None
-        if routine is None or quiet or not routine.enabled:
+        if routine is None or not upcoming.fires_as_it_stands(routine, standing):
             continue
-        for fire in upcoming.fires(routine, max(standing.mark or session.now, session.now), _MOST)[0]:
+        for fire in upcoming.fires(routine, max(standing.mark or session.now, session.now), _MOST, standing.run_count)[0]:
             if fire.due > end:
                 break
             event = icalendar.Event()

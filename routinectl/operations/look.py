@@ -182,8 +182,8 @@ def show(session: Session, name: str) -> Row:
     """Return everything about one routine: definition in force, standing, next fires, last runs, leases, fingerprints."""
     standing, routine = session.standing(name), session.routine(name)
     fires: list[Row] = []
-    if routine is not None and routine.enabled and standing.paused is None and standing.invalid is None:
-        due, _ = upcoming.fires(routine, _from(standing, session), 5)
+    if routine is not None and upcoming.fires_as_it_stands(routine, standing):
+        due, _ = upcoming.fires(routine, _from(standing, session), 5, standing.run_count)
         fires = fires_in(routine, [(item.slot, item.due) for item in due], session.now)
     parallel = routine.parallel if routine else 1
     return {

@@ -11,6 +11,7 @@ from routinectl.core import document
 from routinectl.core.plan import Change, plan
 from routinectl.core.problem import Problem
 from routinectl.core.settings import Settings, read_settings
+from routinectl.engine.world import World
 from routinectl.errors import DefinitionError, NotFoundError
 from routinectl.files import config, definitions
 from routinectl.files.layout import CONFIG, DEFINITION, Layout
@@ -44,8 +45,19 @@ def make(layout: Layout, span: str) -> Plan:
     first = first or "HEAD"
     old = _at(layout, first)
     new = _at(layout, last or "HEAD") if dots else _here(layout)
-    changes = plan(old.docs, new.docs, clock.now())
+    changes = plan(old.docs, new.docs, clock.now(), _runs(layout))
     return Plan(first, (last or "HEAD") if dots else "the files", changes, new.broken)
+
+
+def _runs(layout: Layout) -> dict[str, int]:
+    """Return how many runs there were of each routine with a `max_runs`, as far as this clone has a journal."""
+    if not layout.journal.exists():
+        return {}
+    world = World(layout)
+    world.load()
+    standings = [world.standing(name) for name in world.ids()]
+    world.journal.close()
+    return {standing.id: standing.run_count for standing in standings if standing.run_count and "max_runs" in (standing.doc or {})}
 
 
 def _here(layout: Layout) -> Definitions:

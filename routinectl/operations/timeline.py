@@ -97,18 +97,19 @@ def _planned(session: Session, name: str, axis: _Axis) -> dict[int, list[datetim
     """Return the fires that are to come in each cell, about `_MOST_IN_A_CELL` at most."""
     routine, standing = session.routine(name), session.standing(name)
     found: dict[int, list[datetime]] = {}
-    blocked = standing.paused is not None or standing.draft is not None or standing.invalid is not None
-    if routine is None or not routine.enabled or blocked:
+    if routine is None or not upcoming.fires_as_it_stands(routine, standing):
         return found
     at = max(axis.start, session.now, standing.mark or session.now)
+    runs = standing.run_count
     while at < axis.end:
-        fires, _ = upcoming.fires(routine, at, _MOST_IN_A_CELL)
+        fires, _ = upcoming.fires(routine, at, _MOST_IN_A_CELL, runs)
         if not fires:
             break
         for fire in fires:
             cell = axis.cell(fire.due)
             if cell is not None:
                 found.setdefault(cell, []).append(fire.due)
+        runs += len(fires)
         last = axis.cell(fires[-1].due)
         if last is None:
             break

@@ -28,13 +28,14 @@ _Doc = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write came to: the routine in force now, and whether anything changed."""
+    """What a write came to: the routine in force now, whether anything changed, and how many runs there were."""
 
     id: str
     routine: Routine
     created: bool
     changed: bool
     text: str
+    runs: int = 0
 
 
 def id_from(name: str) -> str:
@@ -93,9 +94,8 @@ def create(session: Session, routine_id: str, doc: _Doc, *, replace: bool = Fals
     settled, phrase = settle_triggers(session, doc)
     data = editing.dump(ordered(settled), head=HEAD, notes={"triggers": f"said as: {phrase}"} if phrase else None)
     if exists and _same(session, routine_id, data):
-        return Written(
-            routine_id, _built(session, routine_id, data), False, False, definitions.read_bytes(layout, routine_id).decode(errors="replace")
-        )
+        text = definitions.read_bytes(layout, routine_id).decode(errors="replace")
+        return Written(routine_id, _built(session, routine_id, data), False, False, text, runs_of(session, routine_id))
     return store(session, routine_id, data, created=not exists, dry_run=dry_run)
 
 
@@ -142,7 +142,7 @@ def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_
             editing.write(path, data)
         session.look_at(routine_id)
         commit(session, routine_id, "add" if created else "edit")
-    return Written(routine_id, routine, created, True, data.decode())
+    return Written(routine_id, routine, created, True, data.decode(), runs_of(session, routine_id))
 
 
 def _require_free_paths(session: Session, routine: Routine) -> None:
@@ -169,6 +169,11 @@ def parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True)
     return definitions.parse(session.layout, data, name, routine_id, settings, session.now, past=past)
 
 
+def runs_of(session: Session, routine_id: str) -> int:
+    """Return how many runs of a routine count towards its `max_runs`."""
+    return session.standing(routine_id).run_count if session.exists(routine_id) else 0
+
+
 def _built(session: Session, routine_id: str, data: bytes) -> Routine:
     return build(routine_id, parsed(session, routine_id, data).doc, session.now)
 
@@ -181,7 +186,7 @@ def edit(session: Session, routine_id: str, changes: Mapping[tuple[str | int, ..
         raise DefinitionError(f"the definition of {routine_id} is no mapping", f"routinectl edit {routine_id}")
     data = editing.change(raw, changes)
     if data == raw:
-        return Written(routine_id, _built(session, routine_id, raw), False, False, raw.decode())
+        return Written(routine_id, _built(session, routine_id, raw), False, False, raw.decode(), runs_of(session, routine_id))
     return store(session, routine_id, data, created=False, dry_run=dry_run)
 
 

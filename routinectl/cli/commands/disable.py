@@ -33,4 +33,4 @@ def command(
             output.say(f"Disabled {routine_id}" if changed else f"{routine_id} is disabled already")
             known = session.routine(routine_id)
             if known is not None:
-                said.understood(known, session.now)
+                said.understood(known, session.now, session.standing(routine_id).run_count)

@@ -30,4 +30,4 @@ def command(
             output.say(f"Resumed {routine_id}" if changed else f"{routine_id} was not paused")
             known = session.routine(routine_id)
             if known is not None:
-                said.understood(known, session.now)
+                said.understood(known, session.now, session.standing(routine_id).run_count)
