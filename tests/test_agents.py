@@ -207,6 +207,20 @@ def test_a_job_out_of_time_is_stopped_with_its_tools(workspace, model):
     assert end["data"]["outcome"] == "timed_out"
 
 
+@pytest.mark.parametrize(
+    ("answer", "expect", "outcome", "detail"),
+    [
+        ("All is well.", "output: /well/", "succeeded", None), ("All is well.", "output: /never there/", "failed", "expectation"),
+        ("pipeline error", "output_not: /error/", "failed", "expectation"), ("Which one?", "output: /one/", "failed", "asks_back"),
+    ],
+)  # fmt: skip
+def test_what_an_agent_says_is_judged(workspace, model, answer, expect, outcome, detail):
+    model({"tools": [("files_list", {"path": "."})]}, {"text": answer})
+    _, end = job(workspace, more=f"expect: {{{expect}}}\n")
+
+    assert (end["outcome"], end.get("detail"), end["iterations"]) == (outcome, detail, 2)
+
+
 def test_a_question_at_the_end_is_a_failure(workspace, model):
     model({"text": "Which document do you mean?"})
     done, end = job(workspace)

@@ -11,6 +11,7 @@ from model_server import ModelServer
 
 from routinectl.core import prompt
 from routinectl.core.budget import Caps, answer_allowed
+from routinectl.engine import reporting
 
 pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
 KEY = "sk-canary-0123456789"
@@ -113,6 +114,42 @@ def test_what_an_answer_means(workspace, model, case):
     assert (done.code, end["outcome"], end.get("detail")) == (code, outcome, detail)
     assert len(server.requests) == 1
     assert KEY not in workspace.run("logs", "p").out + json.dumps(workspace.events())
+
+
+JUDGED = {
+    # what the model answers, what is expected: outcome, detail, part of the message
+    "good, met": ({"text": "All is well."}, "output: /well/", "succeeded", None, "All is well."),
+    "good, unmet": ({"text": "All is well."}, "output: /never there/", "failed", "expectation", "/never there/; it said: All is well."),
+    "good, forbidden": ({"text": "pipeline error: x"}, "output_not: /pipeline error/", "failed", "expectation", "forbids"),
+    "good, not forbidden": ({"text": "All is well."}, "output_not: /error/", "succeeded", None, "All is well."),
+    "good, too slow": ({"text": "All is well."}, "duration: '> 10m'", "failed", "expectation", "it took"),
+    "good, another code": ({"text": "All is well."}, "exit_codes: [3]", "failed", "expectation", "exit code 0, expected 3"),
+    "quiet, met": ({"text": "QUIET"}, "output: /QUIET/", "quiet", None, ""),
+    "quiet, unmet": ({"text": "QUIET"}, "output: /never there/", "failed", "expectation", "/never there/"),
+    "bad, met": ({"text": "Which one?"}, "output: /one/", "failed", "asks_back", ""),
+    "bad, unmet": ({"text": "Which one?"}, "output: /never there/", "failed", "asks_back", ""),
+    "bad, its code called good": ({"text": "Which one?"}, "exit_codes: [0, 1]", "failed", "asks_back", ""),
+    "over its budget, met": ({"text": "All is well."}, "output_not: /error/}\nbudget: {tokens: 1", "over_budget", "budget.tokens", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JUDGED)
+def test_an_answer_is_judged_and_what_its_host_calls_bad_stays_bad(workspace, model, case):
+    answer, expect, outcome, detail, said = JUDGED[case]
+    model(answer)
+    done, end = asked(workspace, more=f"expect: {{{expect}}}\n", keys=", quiet_reply: QUIET")
+
+    assert (end["outcome"], end.get("detail")) == (outcome, detail)
+    assert said in end["message"]
+    assert (done.code == 0) == (outcome in ("succeeded", "quiet"))
+    assert (end["tokens"] > 0) == (outcome != "over_budget"), "what it used is on record, whatever it came to"
+
+
+def test_a_host_that_ends_badly_after_it_had_said_all_is_well_is_not_believed(tmp_path):
+    (tmp_path / "report.json").write_text('{"outcome": "succeeded", "message": "done", "tokens": 9}')
+
+    assert reporting.report(tmp_path, "failed") == {"tokens": 9}
+    assert reporting.report(tmp_path, "succeeded") == {"outcome": "succeeded", "message": "done", "tokens": 9}
 
 
 def test_a_server_in_trouble_is_asked_again_and_each_try_counts(workspace, model):

@@ -22,14 +22,14 @@ from routinectl.core.schedule.zone import Zone
 from routinectl.core.settings import Remind
 from routinectl.core.standing import APART
 from routinectl.core.units import duration_words, from_iso, to_iso
-from routinectl.core.verdict import FAILURES
+from routinectl.core.verdict import FAILURES, GOOD
 
 OCCASIONS = ("started", "succeeded", "failed", "recovered", "held", "approval", "missed", "overdue")
 URGENT = re.compile(r"(?i)\b(urgent|emergency|down|outage)\b")
 _REVIEWS = ("review", "damaged", "journal_lost")
 _OF_COURSE = ("edited", "disabled", "deleted", "superseded")  # missed slots that somebody's own act has answered
 _BAD = {"failed": "failed", "broken": "failed", "missed": "missed", "overdue": "overdue"}  # cause -> the occasion it is told under
-_SUCCESS = ("succeeded", "quiet")
+
 _READ_BYTES = 4096  # of a notice, in which the word that makes it urgent is looked for
 Doc = Mapping[str, Any]
 
@@ -140,7 +140,7 @@ class Desk:
             yield from self._mended(story, "broken")
         elif kind == "sla.recovered":
             yield from self._mended(story, "overdue")
-        elif kind == "run.ended" and data["outcome"] in _SUCCESS:
+        elif kind == "run.ended" and data["outcome"] in GOOD:
             yield from self._succeeded(story)
         else:
             cause = _cause(event)

@@ -18,7 +18,7 @@ from routinectl.core.budget import Amount
 from routinectl.core.event import Event
 from routinectl.core.routine import schedule_key
 from routinectl.core.units import from_iso, to_iso
-from routinectl.core.verdict import FAILURES
+from routinectl.core.verdict import FAILURES, GOOD
 
 _HEARD = 64  # requests of triggers that are remembered, so that none is made twice after a crash
 RECENT = 30  # runs whose outcomes a glance shows
@@ -458,7 +458,7 @@ def _ended(standing: Standing, event: Event) -> None:
     if data.get("mode") in APART:
         return
     standing.recent = (standing.recent + data["outcome"][0])[-RECENT:]
-    if data["outcome"] in ("succeeded", "quiet"):
+    if data["outcome"] in GOOD:
         standing.last_good, standing.last_good_at = data["run"], _at(event)
     standing.failures = standing.failures + 1 if data["outcome"] in FAILURES else 0
     standing.forgiven = min(standing.forgiven, standing.failures)

@@ -71,6 +71,7 @@ HELD = {
 }
 OUTCOMES = ("succeeded", "quiet", "failed", "timed_out", "cancelled", "interrupted", "not_started", "over_budget", "denied")
 FAILURES = frozenset({"failed", "timed_out", "interrupted", "over_budget", "denied", "not_started"})
+GOOD = frozenset({"succeeded", "quiet"})
 _WORDS = {"ran": RAN, "skipped": SKIPPED, "missed": MISSED, "held": HELD}
 
 

@@ -32,6 +32,7 @@ from routinectl.core.routine import Routine, build
 from routinectl.core.settings import Settings
 from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
+from routinectl.core.verdict import GOOD
 from routinectl.core.wish import Abandon, Skip, Start, Wish
 from routinectl.engine import confinement, dispatch, launch, proposing, reporting
 from routinectl.engine.judge import judge
@@ -518,13 +519,17 @@ class Engine:
             data |= {"outcome": "over_budget", "detail": "budget.per_day.wall"}
         if "output" in reserved:
             data["output_bytes"] = run_logs.output_size(self.layout.run(name, run.key))
-        if routine is not None and not item["stopped"] and not item.get("over") and data["exit_code"] is not None:
-            fault = judge(self.layout, routine, run, data["exit_code"], item)
+        judged = routine if not item["stopped"] and not item.get("over") else None  # a run that was stopped is not asked further
+        said = reporting.report(self.layout.run(name, run.key), data["outcome"]) if judged is not None and judged.hosted else {}
+        data |= said
+        # What has failed by its host's own word is not asked further; what the host calls good is judged as any other run.
+        if judged is not None and data["exit_code"] is not None and said.get("outcome", "quiet") in GOOD:
+            fault = judge(self.layout, judged, run, data["exit_code"], item)
             if not fault and data["outcome"] == "failed":
                 data["outcome"] = "quiet" if quiet else "succeeded"  # a code that the definition calls good
-            elif fault and (data["outcome"] != "failed" or routine.expect is not NOTHING):
-                said = f"; it said: {data['message']}" if data["message"] else ""
-                data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + said}
+            elif fault and (data["outcome"] != "failed" or judged.expect is not NOTHING):
+                quoted = f"; it said: {data['message']}" if data["message"] else ""
+                data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + quoted}
         if routine is not None and run.facts.get("confinement"):
             try:
                 made = leavings.refuse(self.layout.run(name, run.key), confinement.writable(self.layout, routine), run.key)
@@ -534,16 +539,14 @@ class Engine:
                 text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}" if made else ""
                 data |= {"outcome": "denied", "detail": "forged_git", "message": text} if made else {}
         if routine is not None and routine.hosted:
-            folder = self.layout.run(name, run.key)
-            data |= reporting.report(folder) if not item["stopped"] else {}
-            refused = proposing.refused(folder)
+            refused = proposing.refused(self.layout.run(name, run.key))
             if refused:
                 data |= {
                     "outcome": "denied",
                     "detail": "proposal",
                     "message": f"these changes may not be proposed: {'; '.join(refused[:5])}",
                 }
-        if routine is not None and routine.action.output and data["outcome"] in ("succeeded", "quiet"):
+        if routine is not None and routine.action.output and data["outcome"] in GOOD:
             fault = reporting.write_output(self.layout, routine, run)
             data |= {"outcome": "failed", "detail": "output", "message": fault} if fault else {}
         return self.ending(name, run, data)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from routinectl.core.event import Event
 from routinectl.core.standing import Run, Standing
+from routinectl.core.verdict import GOOD
 from routinectl.engine.host import REPORT
 from routinectl.files import atomic, regular, run_logs
 from routinectl.files.layout import Layout
@@ -39,7 +40,7 @@ def events(layout: Layout, standing: Standing, name: str, run: Run, end: Event) 
     folder = layout.run(name, run.key)
     yield from _suggested(folder, standing, name, run, end)
     files = run_logs.left(folder, PROPOSAL).get("files")
-    if not files or end.data["outcome"] not in ("succeeded", "quiet"):
+    if not files or end.data["outcome"] not in GOOD:
         return
     try:
         patch = regular.read(folder / "proposal.patch", _MOST_BYTES)

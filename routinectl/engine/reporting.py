@@ -9,17 +9,23 @@ from typing import Any
 from routinectl.core.model_checks import DATES
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Run
+from routinectl.core.verdict import GOOD
 from routinectl.engine.host import REPORT
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
 
-_KEYS = ("outcome", "detail", "message", "iterations", "tokens", "cost", "model", "result")
+_FIGURES = ("iterations", "tokens", "cost", "model", "result")
+_KEYS = ("outcome", "detail", "message", *_FIGURES)
 
 
-def report(folder: Path) -> dict[str, Any]:
-    """Return what an ended run that asked a model is to be recorded with because its host said so."""
+def report(folder: Path, outcome: str) -> dict[str, Any]:
+    """Return what an ended run that asked a model is to be recorded with because its host said so.
+
+    `outcome` is what its exit says: where that is bad, a host that had said before that all is well is not believed.
+    """
     found = run_logs.left(folder, REPORT)
-    return {key: found[key] for key in _KEYS if key in found}
+    keys = _FIGURES if outcome not in GOOD and found.get("outcome") in GOOD else _KEYS
+    return {key: found[key] for key in keys if key in found}
 
 
 def output_path(routine: Routine, run: Run) -> str:
