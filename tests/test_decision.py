@@ -57,6 +57,7 @@ def said(wishes) -> list[str]:
     for wish in wishes:
         if isinstance(wish, Start):
             many = f" for {wish.collapsed.count + 1}" if wish.collapsed else ""
+            many += f" with {', '.join(payload['of'] for payload in wish.payloads)}" if wish.payloads else ""
             what = wish.retry.key if wish.retry else f"{wish.slot:%H:%M}" if wish.slot else wish.request.id
             found.append(f"start {what} {wish.reason}{many}")
         elif isinstance(wish, Skip):
@@ -222,6 +223,8 @@ def retrying(clock: str, again: str, attempt: int = 2) -> tuple[str, str, dict]:
 
 QUEUE, REPLACE = {"concurrency": {"policy": "queue_one"}}, {"concurrency": {"policy": "replace"}}
 QUIET = {"quiet_hours": {"start": "08:45", "end": "11:30"}}
+QUIET_TO_NOON = {"quiet_hours": {"start": "08:45", "end": "12:00"}}
+HELD_TWICE = [held(f"{hour}:00:00", f"{hour}:00:00", "quiet_hours", until=f"{DAY}12:00:00Z") for hour in (10, 11)]
 CATCH_UP = {"misfire": {"policy": "catch_up", "max": 2}}
 TRIES = {"retry": {"attempts": 3, "delay": "5m"}}
 ASKED = ("09:00:00", "approval.requested", {"content": "c1", "mode": "every_run", "expires": f"{DAY}15:00:00Z", "slot": f"{DAY}09:00:00Z"})
@@ -247,14 +250,25 @@ POLICIES = [
     ("replace: then it starts", REPLACE, "08:30:00", [RUNNING, held("10:00:00", "10:00:00", "replace"), ended("10:00:05", "cancelled")], "10:00:06",
      ["start 10:00 replace"]),
     ("quiet: a slot is held until the end", QUIET, "08:30:00", [], "09:00:00", ["hold 09:00 quiet_hours until 11:30"]),
-    ("quiet: the next one collapses into it", QUIET, "08:30:00", [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")], "10:00:00",
-     ["skipped 10:00 collapsed"]),
+    ("quiet: the newest stays", QUIET, "08:30:00", [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")], "10:00:00",
+     ["missed 09:00 collapsed", "hold 10:00 quiet_hours until 11:30"]),
     ("quiet: nothing happens before the end", QUIET, "08:30:00",
      [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z"), ("11:00:01", "slot.skipped", {"slot": f"{DAY}11:00:00Z", "reason": "collapsed"})],
      "11:29:59", []),
     ("quiet: the end is not in the window", QUIET, "08:30:00",
-     [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}11:30:00Z"), ("11:00:01", "slot.skipped", {"slot": f"{DAY}11:00:00Z", "reason": "collapsed"})],
-     "11:30:00", ["start 09:00 quiet_hours"]),
+     [held("11:00:00", "11:00:00", "quiet_hours", until=f"{DAY}11:30:00Z")], "11:30:00", ["start 11:00 quiet_hours"]),
+    ("quiet: what waited for a place collapses into it", QUIET, "08:30:00", [held("08:40:00", "08:00:00", "capacity")], "09:00:00",
+     ["hold 08:00 quiet_hours until 11:30", "missed 08:00 collapsed", "hold 09:00 quiet_hours until 11:30"]),
+    ("quiet: catch_up runs the oldest at the end, and a slot of the schedule is judged by concurrency", {**QUIET_TO_NOON, **CATCH_UP}, "08:30:00",
+     HELD_TWICE, "12:00:00", ["start 10:00 quiet_hours", "skipped 12:00 overlap"]),
+    ("quiet: beside it where that is allowed", {**QUIET_TO_NOON, **CATCH_UP, "concurrency": {"policy": "allow", "max": 2}}, "08:30:00",
+     HELD_TWICE, "12:00:00", ["start 10:00 quiet_hours", "start 12:00 on_time"]),
+    ("quiet: the next of them waits for the run before it", {**QUIET_TO_NOON, **CATCH_UP, "concurrency": {"policy": "allow", "max": 2}}, "08:30:00",
+     [*HELD_TWICE, ("12:00:00", "run.claimed", claim("10:00:00")), ("12:00:00", "run.claimed", claim("12:00:00", "r2"))], "12:00:01", []),
+    ("quiet: and follows it", {**QUIET_TO_NOON, **CATCH_UP}, "08:30:00", [*HELD_TWICE, ("12:00:00", "run.claimed", claim("10:00:00")),
+     ("12:00:00", "slot.skipped", {"slot": f"{DAY}12:00:00Z", "reason": "overlap"}), ended("12:00:30")], "12:00:31", ["start 11:00 quiet_hours"]),
+    ("quiet: run_once collapses into the slot at the end", QUIET_TO_NOON, "08:30:00", HELD_TWICE[1:], "12:00:00",
+     ["missed 11:00 collapsed", "start 12:00 on_time"]),
     ("quiet: at the end it collapses into a slot that is due within the grace", {"quiet_hours": {"start": "08:45", "end": "09:59"}}, "08:30:00",
      [held("09:00:00", "09:00:00", "quiet_hours", until=f"{DAY}09:59:00Z")], "09:59:00", ["missed 09:00 collapsed"]),
     ("quiet: skip records", {**QUIET, "misfire": {"policy": "skip"}}, "08:30:00", [], "09:00:00", ["skipped 09:00 quiet_hours"]),
@@ -268,6 +282,10 @@ POLICIES = [
     ("quiet: requests that waited run once, together", {**QUIET, "triggers": []}, "08:30:00",
      [requested("08:50:00"), requested("08:51:00", "q2"), *(("08:52:00", "slot.held", {"request": name, "reason": "quiet_hours"}) for name in ("q1", "q2"))],
      "11:30:00", ["skipped q1 collapsed", "start q2 requested"]),
+    ("quiet: all payloads are given as a list", {**QUIET, "triggers": []}, "08:30:00",
+     [*(requested("08:50:00", name, payload={"of": name}) for name in ("q1", "q2", "q3")),
+      *(("08:52:00", "slot.held", {"request": name, "reason": "quiet_hours"}) for name in ("q1", "q2", "q3"))],
+     "11:30:00", ["skipped q1 collapsed", "skipped q2 collapsed", "start q3 requested with q1, q2, q3"]),
     ("cooldown comes before quiet hours", {**QUIET, "cooldown": "2h"}, "07:30:00",
      [("08:00:00", "run.claimed", claim("08:00:00")), ended("08:01:00")], "09:00:00", ["skipped 09:00 cooldown"]),
     ("retry: nothing before its instant", TRIES, "08:30:00", [RUNNING, retrying("09:01:00", "09:06:00")], "09:05:59", []),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from routinectl.core import simulate
+from routinectl.core.routine import build
 from routinectl.core.simulate import Assumed, Outage
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -130,3 +133,53 @@ def test_a_case_that_is_none_is_said(workspace, text, said):
 
     found = workspace.run("test")
     assert (found.code, said in found.out) == (1, True), found.out
+
+
+CLOCK = st.integers(0, 47).map(lambda half: f"{half // 2:02d}:{half % 2 * 30:02d}")
+QUIET_CRONS = st.sampled_from(
+    ["0 * * * *", "30 * * * *", "15 */2 * * *", "*/20 * * * *", "*/7 * * * *", "0 7 * * *", "0 3 * * *", "59 6,7 * * *", "0 0,7,12 * * *"]
+)
+POLICY = st.one_of(
+    st.just({"policy": "run_once"}), st.just({"policy": "skip"}), st.integers(1, 5).map(lambda most: {"policy": "catch_up", "max": most})
+)
+CONCURRENCY = st.sampled_from([{"policy": "forbid"}, {"policy": "allow", "max": 2}])
+
+
+@settings(max_examples=150, deadline=None)
+@given(QUIET_CRONS, CLOCK, CLOCK, POLICY, CONCURRENCY, st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]))
+@example("0 * * * *", "22:00", "07:00", {"policy": "catch_up", "max": 9}, {"policy": "forbid"}, "UTC")
+@example("30 * * * *", "22:00", "07:00", {"policy": "run_once"}, {"policy": "forbid"}, "UTC")
+def test_what_runs_at_the_end_of_the_quiet_hours_is_what_the_policy_says(cron, start, end, misfire, concurrency, zone):
+    assume(start != end)
+    doc = {
+        **DAILY,
+        "timezone": zone,
+        "triggers": [{"cron": cron}],
+        "quiet_hours": {"start": start, "end": end},
+        "misfire": misfire,
+        "concurrency": concurrency,
+    }
+    first, last = datetime(2026, 3, 27, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)  # the clocks change in Berlin
+    routine = build("x", doc, first)
+    marks = simulate.play("x", doc, Assumed(first, last, {}, (), 1.0))
+    ran = {mark.slot: mark.at for mark in marks if mark.verdict == "ran"}
+    windows: dict[datetime, list[datetime]] = {}
+    for slot in routine.schedule.walk(first, last - timedelta(hours=1)):
+        until = routine.quiet_hours.until(slot, routine.zone)
+        if until is None:
+            continue
+        windows.setdefault(until, []).append(slot)
+    for until, held in windows.items():
+        if until >= last - timedelta(hours=1):
+            continue
+        follows = list(routine.schedule.walk(until - timedelta(seconds=1), until + routine.misfire.grace))
+        wanted = {"skip": [], "run_once": [] if follows else held[-1:], "catch_up": held[-routine.misfire.max :]}[misfire["policy"]]
+
+        assert {slot: ran.get(slot) for slot in held} == {
+            slot: until + timedelta(seconds=wanted.index(slot)) if slot in wanted else None for slot in held
+        }
+        finals = [mark.slot for mark in marks if mark.verdict != "held" and mark.slot in held]
+        assert sorted(finals) == held, "each has one final verdict"
+        for slot in follows[:1]:
+            beside = misfire["policy"] != "catch_up" or concurrency["policy"] == "allow" or slot >= until + timedelta(seconds=len(wanted))
+            assert (slot in ran) == beside, "a slot of the schedule is judged by concurrency"

@@ -334,13 +334,18 @@ def _holds(routine: Routine, standing: Standing, now: datetime, facts: Facts, *,
             if hold.reason == "calendar":
                 continue
             return
-        if hold.reason == "catch_up" and standing.runs:
+        if _catches_up(routine, hold) and standing.runs:
             return
-        if hold.reason in ("quiet_hours", "calendar") and _slot_follows(routine, standing, now):
+        if hold.reason in ("quiet_hours", "calendar") and not _catches_up(routine, hold) and _slot_follows(routine, standing, now):
             yield Skip(standing.id, True, "collapsed", slot=slot)
             continue
         yield from _release(routine, standing, hold, now, facts)
         return
+
+
+def _catches_up(routine: Routine, hold: Held) -> bool:
+    """Say whether a held slot is one of several that run one after another, whatever else the schedule brings."""
+    return hold.reason == "catch_up" or (hold.reason == "quiet_hours" and routine.misfire.policy == "catch_up")
 
 
 def _expired(standing: Standing, now: datetime) -> bool:
@@ -405,7 +410,7 @@ def _slots(routine: Routine, standing: Standing, now: datetime, facts: Facts, *,
 def _start(routine: Routine, standing: Standing, run: catch_up.Run, asking: Asking) -> Iterator[Wish]:
     refused = gates.refusal(asking)
     waiting = [slot for slot, hold in sorted(standing.holds.items()) if hold.reason not in (*REVIEWS, RELEASED, "catch_up", "calendar")]
-    if refused is None and waiting:
+    if refused is None and any(not _catches_up(routine, standing.holds[slot]) for slot in waiting):
         refused = Refusal("overlap" if routine.concurrency == "forbid" else "collapsed")
     if refused is None:
         for slot, hold in sorted(standing.holds.items()):
@@ -424,7 +429,10 @@ def _start(routine: Routine, standing: Standing, run: catch_up.Run, asking: Aski
 def _hold(
     routine: Routine, standing: Standing, slot: datetime, refused: Refusal, waiting: list[datetime], asking: Asking
 ) -> Iterator[Wish]:
-    """Keep a slot for later, beside those that wait already: at most one waits, but for a catch-up after quiet hours."""
+    """Keep a slot for later, beside those that wait already: at most one waits, but for a catch-up after quiet hours.
+
+    Of those that wait for the end of the quiet hours the newest stays, of those that wait for a place or a run the oldest.
+    """
     hold = Hold(standing.id, refused.reason, slot, until=refused.until, facts=refused.facts)
     if refused.reason == "approval":
         yield from _ask(routine, standing, asking.now, asking.facts, slot=slot)
@@ -434,14 +442,14 @@ def _hold(
         for older in waiting:
             yield Skip(standing.id, True, "superseded", slot=older)
         yield hold
-    elif waiting and refused.reason == "quiet_hours" and routine.misfire.policy == "catch_up":
-        if len(waiting) >= routine.misfire.max:
-            yield Skip(standing.id, True, "catch_up_limit", slot=waiting[0])
+    elif refused.reason == "quiet_hours":
+        catches_up = routine.misfire.policy == "catch_up"
+        most = routine.misfire.max if catches_up else 1
+        for older in waiting[: max(len(waiting) + 1 - most, 0)]:
+            yield Skip(standing.id, True, "catch_up_limit" if catches_up else "collapsed", slot=older)
         yield hold
     elif waiting:
-        yield Skip(
-            standing.id, False, "overlap" if routine.concurrency == "forbid" and refused.reason != "quiet_hours" else "collapsed", slot=slot
-        )
+        yield Skip(standing.id, False, "overlap" if routine.concurrency == "forbid" else "collapsed", slot=slot)
     else:
         yield hold
 
