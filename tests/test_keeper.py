@@ -182,6 +182,61 @@ def test_leftovers_may_be_kept(kept):
     until(lambda: any(proc.run_id_of(item.pid) == MARK for item in proc.everybody()))
 
 
+def test_what_is_kept_has_no_lease_and_is_charged_to_no_later_run(kept):
+    kept.shell(MARK, "ls /proc/self/fd; (setsid sleep 306 &); (setsid sh -c 'sleep 307 & wait' &); sleep 308 & exit 0", keep=True)
+    (record,) = kept.hear("ended")
+    assert (code(record), kept.out(MARK).split()) == (0, [b"0", b"1", b"2", b"3"]), "the third is the folder that is listed"
+    assert not lock.is_held(kept.root / f"locks/{MARK}.0.lock")
+    alive = until(lambda: living("306", "307", "308"))
+    # One that ends with things of its own to look for, one that is stopped, and a later attempt of the same run.
+    kept.shell(f"{MARK}-b", "(env -i setsid sleep 309 &); exit 0")
+    kept.hear("ended")
+    kept.shell(f"{MARK}.2", "exec sleep 310", keep=True, env={"ROUTINE_RUN_ID": MARK})
+    kept.hear("spawned")
+    kept.wire.send({"cancel": [f"{MARK}.2"]})
+    kept.hear("ended")
+
+    assert living("306", "307", "308") == alive
+    assert not living("309")
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"mask": ["s3cret"]}, {"limits": {"files": 64}}, {"mask": ["s3cret"], "limits": {"files": 64}}], ids=str
+)
+def test_however_it_is_started_what_is_kept_has_no_lease(kept, more):
+    kept.shell(MARK, "setsid sleep 311 & exit 0", keep=True, **more)
+    kept.hear("ended")
+
+    assert living("311")
+    assert not lock.is_held(kept.root / f"locks/{MARK}.0.lock")
+
+
+def test_whoever_masks_the_output_of_a_run_holds_no_lease_of_those_beside_it(kept):
+    kept.shell("plain", "exec sleep 60")
+    kept.hear("spawned")
+    kept.shell("masked", "exec sleep 60", mask=["s3cret"])
+    kept.hear("spawned")
+    kept.wire.send({"cancel": ["plain"]})
+    kept.hear("ended")
+
+    assert not lock.is_held(kept.root / "locks/plain.0.lock")
+    assert lock.is_held(kept.root / "locks/masked.0.lock")
+    kept.wire.send({"cancel": ["masked"]})
+    kept.hear("ended")
+
+
+def living(*seconds: str) -> set[int]:
+    """Return the processes that sleep for so many seconds, all of them or none."""
+    words = {f"sleep\0{number}\0".encode() for number in seconds}
+    found = {}
+    for item in proc.everybody():
+        with suppress(OSError):
+            line = Path(f"/proc/{item.pid}/cmdline").read_bytes()
+            if line in words and item.state not in "ZX":
+                found[line] = item.pid
+    return set(found.values()) if len(found) == len(words) else set()
+
+
 def test_cancel_stops_a_run(kept):
     kept.shell("a", "exec sleep 60")  # a shell between might see its child die before its own signal comes, and end with 143
     kept.hear("spawned")

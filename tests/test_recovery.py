@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from routinectl import clock
 from routinectl.core.recovery import Evidence, judge
 from routinectl.files.layout import Layout
 from routinectl.files.lock import is_held, try_lock
+from routinectl.process import proc
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,51 @@ def test_a_run_whose_keeper_is_killed_is_interrupted_when_it_ends(workspace):
 
     assert [event["data"]["outcome"] for event in workspace.events("run.ended")] == ["interrupted"]
     assert not is_held(workspace.root / ".routinectl/locks/x.0.lock")
+
+
+@pytest.mark.parametrize("known", ["to the journal", "to the log of the keeper", "to nobody but itself"])
+def test_a_run_whose_leftovers_may_stay_is_not_started_beside_itself_when_all_who_minded_it_are_killed(workspace, known):
+    workspace.define("k", "triggers: [{every: 1s}]\nleftovers: keep\ntimeout: 1m\naction: {command: 'exec sleep 5'}\n")
+    with workspace.serving() as serving:
+        (started,) = until(lambda: workspace.events("run.started"))
+        serving.kill()
+    for pid in keepers_of(workspace.root):
+        os.kill(pid, signal.SIGKILL)
+    if known != "to the journal":  # it had not been told, or what it was told is lost
+        (segment,) = (workspace.root / ".routinectl/journal").glob("*.jsonl")
+        lines = segment.read_bytes().splitlines(keepends=True)
+        segment.write_bytes(b"".join(lines[: next(at for at, line in enumerate(lines) if b"run.started" in line)]))
+    if known == "to nobody but itself":
+        (workspace.root / ".routinectl/run/keeper.jsonl").write_bytes(b"")
+    with workspace.serving() as serving:
+        assert proc.is_alive(started["data"]["pid"], started["data"]["start_time"])
+        serving.wait_for("interrupted")
+        until(lambda: len(workspace.events("run.claimed")) == 2)
+    order = [event["type"] for event in workspace.events(subject="k") if event["type"] in ("run.claimed", "run.ended")]
+
+    assert order[:3] == ["run.claimed", "run.ended", "run.claimed"]
+    assert not proc.is_alive(started["data"]["pid"], started["data"]["start_time"])
+
+
+def test_what_may_stay_does_not_keep_its_routine_from_running_again(workspace):
+    workspace.define("k", "triggers: [{every: 1s}]\nleftovers: keep\ntimeout: 1m\naction: {command: 'setsid sleep 300 & echo $!'}\n")
+    try:
+        with workspace.serving() as serving:
+            serving.wait_for("succeeded", 3)
+        workspace.ok("run-now", "k", "--wait")
+        pids = [int(path.read_text()) for path in workspace.root.glob(".routinectl/runs/k/*/out")]
+        outcomes = {line["outcome"] or line["reason"] for line in workspace.ok("history", "k", "--json").data}
+        alive = [pid for pid in pids if proc.run_id_of(pid)]
+        running, held = workspace.ok("status", "--running", "--json").data, is_held(workspace.root / ".routinectl/locks/k.0.lock")
+    finally:
+        for path in workspace.root.glob(".routinectl/runs/k/*/out"):
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
+
+    assert len(pids) >= 4
+    assert alive == pids
+    assert outcomes == {"succeeded"}
+    assert (running, held) == ([], False)
 
 
 def test_serve_goes_on_after_its_keeper_was_killed(workspace):

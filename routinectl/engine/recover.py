@@ -47,8 +47,10 @@ def _look(engine: Engine, now: datetime) -> Fates:
     records = engine.keeping.records() if dead else []
     if hello:
         engine.take([hello], now)
-    elif any("ended" in item for item in records):
-        engine.take([{"ended": [item["ended"] for item in records if "ended" in item]}], now)
+    elif records:
+        here = {key for key, name in engine.world.running.items() if engine.world.standing(name).runs[run_of(key)].boot == engine.boot}
+        started = [item["started"] for item in records if "started" in item and item["started"]["run"] in here]
+        engine.take([{"alive": started, "ended": [item["ended"] for item in records if "ended" in item]}], now)
     if dead and records:
         engine.keeping.forget_log()
     known = {item["run"] for item in hello.get("alive", ())} | set(hello.get("ending", ()))
@@ -74,13 +76,16 @@ def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]
 
 
 def _evidence(engine: Engine, name: str, run: Run, keeper_knows: bool) -> Evidence:
-    alive = bool(run.pid) and run.boot == engine.boot and proc.is_alive(run.pid, run.start_time)
+    started, same_boot = run_logs.has_started(engine.layout, name, run.key), run.boot == engine.boot
+    alive = bool(run.pid) and same_boot and proc.is_alive(run.pid, run.start_time)
+    if not run.pid and same_boot and started and not keeper_knows:
+        alive = proc.bears(run.id)  # the keeper died before it could tell whom it had started
     return Evidence(
         False,  # runs with an exit record have their end on record by now
         alive or lease.held(engine.layout, name, run.lease),
         keeper_knows,
-        run_logs.has_started(engine.layout, name, run.key),
-        run.boot == engine.boot,
+        started,
+        same_boot,
     )
 
 

@@ -2,7 +2,7 @@
 
 A lease is a plain flock on `locks/<id>.<k>.lock`. The run inherits its descriptor and the keeper keeps a copy, so it
 outlives a daemon that dies while the run goes on; the kernel drops it with the last holder, so there is no expiry and
-nothing to clean up. It is given up only by closing descriptors, never by an unlock, which would take it from a living
+nothing to clean up. With `leftovers: keep` only the keeper has it, until the leader has ended: what is kept must not hold it. It is given up only by closing descriptors, never by an unlock, which would take it from a living
 run. What a lease does not promise: uniqueness of slots. That comes from the journal.
 """
 

@@ -61,7 +61,7 @@ Entry = dict[str, Any]
 def start(entry: Entry, env: dict[str, str], out: int, lease: int) -> tuple[int, int]:
     """Fork a run's first process; return its pid and a descriptor that tells of it what its exit status cannot (`told`).
 
-    Call it single-threaded only. The working folder, the umask and the limit of descriptors are the caller's.
+    Call it single-threaded only; -1 is no lease. The working folder, the umask and the limit of descriptors are the caller's.
     Raises OSError.
     """
     spec = entry.get("confine")
@@ -141,13 +141,13 @@ def _take_descriptors(stdin: int, out: int, errors: int, lease: int, trouble: in
     lease = fcntl.fcntl(lease, fcntl.F_DUPFD_CLOEXEC, _LOW_FDS) if lease >= 0 else -1
     for number, fd in enumerate((stdin, out, errors)):
         os.dup2(fd, number)
-    _close_all_but(trouble, lease)
+    close_all_but(trouble, lease)
     if lease >= 0:
         os.dup2(lease, 3)
     return trouble
 
 
-def _close_all_but(*kept: int) -> None:
+def close_all_but(*kept: int) -> None:
     """Close every descriptor from 3 on but these."""
     first = 3
     for fd in sorted(kept):

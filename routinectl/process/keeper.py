@@ -78,6 +78,7 @@ class Keeper:
         self.runs: dict[str, Run] = {}
         self.pids: dict[int, Run] = {}
         self.maskers: dict[int, Run] = {}
+        self.kept = leftovers.Kept()
         self.unacknowledged: dict[str, dict[str, Any]] = {}
         self.wires: dict[int, Wire] = {}
         self.poll = select.poll()
@@ -170,6 +171,8 @@ class Keeper:
             if "spawn" in message:
                 fds = [wire.fds.popleft() for _ in range(message["fds"])]
                 self.spawned.append((wire, self.spawn(message["spawn"], fds, message["env"])))
+                if any(entry["keep"] for entry in message["spawn"]):
+                    self.tell_started()  # without a lease of their own, nothing else says that they live
             elif "cancel" in message:
                 for run_id in message["cancel"]:
                     if run_id in self.runs:
@@ -252,19 +255,20 @@ class Keeper:
         if run is None:
             return {"run": entry["run"], "error": fault}
         out = run.out
+        lease = -1 if run.keep else run.lease  # what is kept would hold it as long as it lives
         if run.judge is not None:
             entry["env"] = {**env, **entry["env"]}
         try:
             if "mask" in entry or "confine" in entry:  # through a descriptor of its own output a run could rewrite that
-                out, run.masker = mask.start(run.out, entry.get("mask", []))
+                out, run.masker = mask.start(run.out, entry.get("mask", []), lease)
                 self.maskers[run.masker] = run
             os.chdir(entry["cwd"])
             os.umask(entry["umask"])
             if "confine" in entry or entry.get("limits"):
-                run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, run.lease)
+                run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, lease)
             else:
                 actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
-                           (os.POSIX_SPAWN_DUP2, out, 2), (os.POSIX_SPAWN_DUP2, run.lease, _LEASE_FD)]  # fmt: skip
+                           (os.POSIX_SPAWN_DUP2, out, 2), *([(os.POSIX_SPAWN_DUP2, lease, _LEASE_FD)] if lease >= 0 else [])]  # fmt: skip
                 run.pid = os.posix_spawn(entry["argv0"], entry["argv"], {**env, **entry["env"]}, file_actions=actions, setsid=True,
                                          setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
         except (OSError, ValueError) as error:
@@ -367,7 +371,7 @@ class Keeper:
     def end_families(self) -> None:
         """Find what ended runs left behind, stop it, and let the runs go of which nothing is left."""
         began = boot()
-        leftovers.assign(self.runs, set(self.pids) | set(self.maskers))
+        leftovers.assign(self.runs, set(self.pids) | set(self.maskers), self.kept)
         # Looking for orphans may mean to look at every process of the machine: a tenth of the time is enough for that.
         self.next_family_check = boot() + max((boot() - began) * 10, 0.005)
         for run in [run for run in self.runs.values() if run.record is not None and not run.judging]:
@@ -381,6 +385,8 @@ class Keeper:
     def let_go(self, run: Run) -> None:
         """Give a run's lease back: it is over. Its end is told by `report`."""
         assert run.record is not None
+        if run.keep:
+            self.kept.take(run.family)
         del self.runs[run.id]
         os.close(run.lease)
         if self.spawned and not run.start:
@@ -408,7 +414,7 @@ class Keeper:
             return
         run.stopped = why
         run.kill_at = boot() + run.grace
-        leftovers.signal_tree(run.pid, run.mark, signal.SIGTERM)
+        leftovers.signal_tree(run.pid, run.mark, signal.SIGTERM, self.kept)
 
     def keep_time(self, now: float) -> None:
         """Stop what is past its deadline, kill what is past its grace, and keep outputs below their caps."""
@@ -416,11 +422,11 @@ class Keeper:
             if run.record is None and not run.stopped and now >= run.deadline:
                 self.stop(run, "timed_out")
             elif run.judging and now >= run.judging:
-                leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL)
+                leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL, self.kept)
                 run.judging = now + 0.2
             elif run.kill_at and now >= run.kill_at:
                 if run.record is None:
-                    leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL)
+                    leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL, self.kept)
                 else:
                     leftovers.signal_all(run.family, signal.SIGKILL)
                 run.kill_at = now + 0.2  # again, for what was born meanwhile

@@ -2,7 +2,7 @@
 
 An orphan comes to the keeper because the keeper is a subreaper. It belongs to the run whose session it is in, else to
 the run that its environment names, else to the last run that was alive at its birth: a process that hides from all
-three is stopped when that run has ended.
+three is stopped when that run has ended. What a run with `leftovers: keep` has left is charged to no other (`Kept`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,35 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def assign(runs: dict[str, Run], known: set[int]) -> None:
+class Kept:
+    """What runs with `leftovers: keep` have left, and what came of it since, as far as it was seen: by pid and start time."""
+
+    def __init__(self) -> None:
+        self.alive: dict[int, int] = {}
+
+    def take(self, pids: set[int]) -> None:
+        """Take over what an ended run has left."""
+        found = (proc.stat(pid) for pid in pids)
+        self.alive.update({item.pid: item.start for item in found if item is not None})
+
+    def look(self, items: list[proc.Stat], runs: dict[str, Run]) -> set[int]:
+        """Return which of these orphans, and of what is below them, are kept; a living run's own session is never."""
+        own = {run.pid for run in runs.values()}
+        found = {item.pid: item for item in items if self.alive.get(item.pid) == item.start}
+        size = -1
+        while size < len(found):
+            size = len(found)
+            sessions = {item.session for item in found.values()} - own
+            found |= {item.pid: item for item in items if item.parent in found or item.session in sessions}
+        self.alive = {item.pid: item.start for item in found.values()}
+        return set(found)
+
+    def pids(self) -> set[int]:
+        """Return those that still live."""
+        return {pid for pid, start in self.alive.items() if proc.is_alive(pid, start)}
+
+
+def assign(runs: dict[str, Run], known: set[int], kept: Kept) -> None:
     """Give every orphan to its run (`run.family`); runs whose leader lives keep theirs too, but are left alone."""
     for run in runs.values():
         run.family.clear()
@@ -39,8 +67,10 @@ def assign(runs: dict[str, Run], known: set[int]) -> None:
         return
     by_session = {run.pid: run for run in runs.values()}
     by_mark = {run.mark: run for run in runs.values()}
-    for item in proc.descendants(orphans):
-        if item.state == "Z":
+    items = proc.descendants(orphans)
+    spared = kept.look(items, runs)
+    for item in items:
+        if item.state == "Z" or item.pid in spared:
             continue
         owner = by_session.get(item.session) or by_mark.get(proc.run_id_of(item.pid) or "") or _last_alive(runs)
         if owner is not None:
@@ -61,15 +91,18 @@ def signal_all(pids: set[int], number: signal.Signals) -> None:
             continue
 
 
-def signal_tree(leader: int, run_id: str, number: signal.Signals) -> None:
-    """Signal a run's whole tree: its session, everything below its leader, and whatever bears its run id."""
+def signal_tree(leader: int, run_id: str, number: signal.Signals, kept: Kept) -> None:
+    """Signal a run's whole tree: its session, everything below its leader, and whatever bears its run id.
+
+    An earlier attempt's processes bear that id too: what is kept of it is spared.
+    """
     everyone = proc.everybody()
     pids = {item.pid for item in everyone if item.session == leader}
     pids |= {item.pid for item in proc.descendants({leader})}
     own = os.getpid()
     pids |= {item.pid for item in everyone if item.parent == own and proc.run_id_of(item.pid) == run_id}
     pids |= {item.pid for item in proc.descendants(pids)}
-    signal_all(pids - {own}, number)
+    signal_all(pids - {own} - kept.pids(), number)
 
 
 def over(leader: int, limits: dict[str, int]) -> str:

@@ -83,8 +83,13 @@ class Masker:
         return self.pattern.sub(MASK, rest)
 
 
-def start(out: int, secrets: list[str]) -> tuple[int, int]:
-    """Fork the reader; return the descriptor a run writes to and the reader's pid. Call it single-threaded only."""
+def start(out: int, secrets: list[str], lease: int) -> tuple[int, int]:
+    """Fork the reader; return the descriptor a run writes to and the reader's pid. Call it single-threaded only.
+
+    It holds the run's own lease (-1: none) and nothing else of the keeper: not the leases of runs beside it, nor the keeper's lock.
+    """
+    from routinectl.process.confine import close_all_but
+
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid:
@@ -93,7 +98,7 @@ def start(out: int, secrets: list[str]) -> tuple[int, int]:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        os.close(writing)
+        close_all_but(reading, out, *([lease] if lease >= 0 else []))
         _copy(reading, out, Masker(secrets))
         status = 0
     finally:

@@ -110,6 +110,11 @@ def run_id_of(pid: int) -> str | None:
     return None
 
 
+def bears(run_id: str) -> bool:
+    """Say whether any process was started with this ROUTINE_RUN_ID."""
+    return any(run_id_of(item.pid) == run_id for item in everybody() if item.state not in "ZX")
+
+
 def is_below(program: str) -> bool:
     """Say whether a process whose command line names `program` is among this one's ancestors."""
     parent = os.getppid()
