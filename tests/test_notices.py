@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import email
+import email.message
+import email.policy
+import html
 import http.server
 import json
+import re
+import socketserver
 import sys
 import threading
+import time
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 import pytest
 from conftest import until
+from hypothesis import given
+from hypothesis import strategies as st
 
+from routinectl.core import legible
 from routinectl.core.event import Event
-from routinectl.core.notice import Block, Desk, Notice, blocks, incidents_from
-from routinectl.core.outbox import Most, Outbox, outbox_from
+from routinectl.core.notice import Block, Desk, Notice, blocks, incidents_from, notice_from
+from routinectl.core.outbox import MOST, Letter, Most, Outbox, outbox_from
 from routinectl.core.schedule import zone
-from routinectl.core.settings import Remind
-from routinectl.notify.__main__ import without_secrets
+from routinectl.core.settings import Remind, Target
+from routinectl.core.units import to_iso
+from routinectl.files.layout import Layout
+from routinectl.notify.__main__ import deliver, without_secrets
+from routinectl.operations.notices import send
+from routinectl.operations.session import Session
 
 SLOW = 90  # seconds: each letter starts an interpreter that loads apprise
 NOON = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
@@ -426,3 +441,277 @@ def test_typing_errors_in_targets_are_found_by_lint(workspace, receiver):
 
     assert "there is no target 'opps' in routinectl.yaml" in answer.out
     assert "ops" in answer.out
+
+
+# -- plain text, whatever a run prints
+
+LEGIBLE = {
+    "colours": ("\x1b[1;31mred\x1b[0m and \x1b[38;5;7mgrey\x1b[m", "red and grey"),
+    "a title of the window": ("\x1b]0;owned\x07after", "after"),
+    "a link of the terminal": ("\x1b]8;;http://evil.example\x1b\\text\x1b]8;;\x1b\\", "text"),
+    "one character that begins a sequence": ("\x9b31mred", "red"),
+    "an escape at the end": ("end\x1b", "end\\x1b"),
+    "a NUL": ("a\0b", "a\\x00b"),
+    "lines of any kind": ("a\r\nb\rc\nd\x0be\x0cf\u2028g\x85h", "a b c d e f g h"),
+    "what turns the writing": ("photo\u202egnp.exe\u2066x\u2069\u200f", "photo\\u202egnp.exe\\u2066x\\u2069\\u200f"),
+    "half a pair": ("\ud800", "\\ud800"),
+    "a backspace": ("pass\b\b\b\bfail", "pass\\x08\\x08\\x08\\x08fail"),
+    "letters and pictures": ("Größe 日本 שלום 👩\u200d💻 ✓\tend", "Größe 日本 שלום 👩\u200d💻 ✓ end"),
+    "markup stays what it is": ("<b>1 < 2 & *x* _y_</b>", "<b>1 < 2 & *x* _y_</b>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEGIBLE)
+def test_a_line_for_people_acts_on_nothing(name):
+    text, expected = LEGIBLE[name]
+    assert legible.line(text).replace("    ", " ").replace("   ", " ").replace("  ", " ") == expected
+
+
+@given(st.text(), st.integers(10, 50))
+def test_whatever_a_text_holds_it_is_one_line_that_can_be_seen(text, most):
+    shown = legible.line(text, most)
+
+    assert all(letter.isprintable() or letter in "\u200c\u200d" for letter in shown)
+    assert len(shown) <= most
+    assert legible.line(shown, most) == shown
+
+
+@given(st.lists(st.text(alphabet="ab c", max_size=300), min_size=1, max_size=30), st.integers(0, 600), st.integers(1, 2))
+def test_lines_are_fitted_into_any_room_and_the_last_ones_stay(lines, most, last):
+    found = legible.fitted(lines, most, last)
+
+    assert len("\n".join(found)) <= most
+    if len("\n".join(lines)) <= most:
+        assert found == lines
+    elif most >= 330 and len(lines) > last:
+        assert found[-last:] == [legible.line(item, 160) for item in lines[-last:]]
+
+
+def letter(*notices: Notice) -> Letter:
+    return Letter("ops", notices)
+
+
+def test_a_notice_is_plain_text_whatever_made_it():
+    item = notice(title="a\nb \x1b[31mfailed\x1b[0m", lines=("\x1b[1mx\r\ny\0", "| z\n[Service]"))
+
+    assert (item.title, item.lines) == ("a b failed", ("x y\\x00", "| z [Service]"))
+    assert notice_from(json.loads(json.dumps(asdict(item)))) == item
+    assert replace(item, title="c\nd").title == "c d"
+
+
+LONG = ("failed with exit 4", *(f"| {'x' * 2000}" for _ in range(10)), "routinectl logs backup r0")
+LETTERS = {
+    "a short one is not touched": (letter(notice(lines=("one", "two"))), ["one", "two"]),
+    "one with lines of 20 000 characters ends with where the rest is": (letter(notice(lines=LONG, run="r0")), None),
+    "one without a command says where the rest is": (letter(notice(lines=tuple("y" * 900 for _ in range(30)), run="r0")), None),
+    "a hundred at once": (letter(*(notice(str(number), f"routine-{number} failed with exit 1 after 3.0 s") for number in range(100))), None),
+    "a thousand with long titles": (letter(*(notice(str(number), "t" * 5000) for number in range(1000))), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_a_letter_is_no_longer_than_any_service_takes(name):
+    found, lines = LETTERS[name]
+
+    assert len(found.title) <= 200
+    assert len(found.title) + len(found.body) <= MOST - 160, "with the line that says where it comes from"
+    if lines is not None:
+        assert found.body.splitlines() == lines
+    elif len(found.notices) == 1:
+        assert found.body.splitlines()[-1] == "routinectl logs backup r0"
+    else:
+        assert found.body.splitlines()[0].endswith("earlier ones are not shown: routinectl history ID, routinectl logs ID")
+        assert found.body.splitlines()[-1].endswith(found.notices[-1].title)
+
+
+PRINTED = "<b>bold</b> 1 < 2 <none> & <img src=http://evil.example/x.png>"
+TRACEBACK = 'File "<stdin>", line 1, in <module>'
+BODY = f"failed\n| {PRINTED}\n| {TRACEBACK}\nroutinectl logs backup r0\n(here on host)"
+SERVICES = {
+    "tgram": ("tgram://123456789:AAabcdefghijklmnopqrstuvwxyz012345678/12345", 4096),
+    "discord": ("discord://1234567890/abcdefghijklmnopqrstuvwxyz", 2000),
+    "slack": ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", 35000),
+    "ntfy": ("ntfy://topic", 7800),
+    "pover": ("pover://" + "u" * 30 + "@" + "t" * 30, 1024),
+    "twilio": ("twilio://AC" + "0" * 32 + ":" + "a" * 32 + "@15555555555/15555555556", 160),
+}  # fmt: skip
+
+
+@pytest.fixture
+def posted(monkeypatch):
+    """Have requests post nothing, and keep what it would have posted."""
+    requests = pytest.importorskip("requests")
+    found = []
+
+    def request(_self, method, url, **more):
+        data = more.get("json") or more.get("data")
+        found.append(json.loads(data) if isinstance(data, (str, bytes)) and data[:1] in ("{", b"{") else data)
+        answer = requests.Response()
+        said = b"ok" if "slack" in url else b'{"ok": true, "result": []}'
+        answer.status_code, answer._content, answer.url = 200, said, url
+        return answer
+
+    monkeypatch.setattr(requests.sessions.Session, "request", request)
+    return found
+
+
+def given_to(service: str, body: str, title: str = "backup failed <4>") -> bool:
+    apprise = pytest.importorskip("apprise")
+    return deliver(apprise.Apprise.instantiate(SERVICES[service][0]), title, body, apprise.NotifyType.FAILURE)
+
+
+def texts(payload: object) -> list[str]:
+    if isinstance(payload, dict):
+        return [text for item in payload.values() for text in texts(item)]
+    if isinstance(payload, list):
+        return [text for item in payload for text in texts(item)]
+    return [payload] if isinstance(payload, str) else []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise's own imports
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_given_plain_text_in_whatever_it_takes(posted, service):
+    assert given_to(service, BODY)
+    (payload,) = posted
+    text = max(texts(payload), key=len)
+
+    if payload.get("parse_mode") == "HTML" or service == "slack":
+        assert "<none>" not in text
+        assert "<img" not in text
+        text = html.unescape(text)
+    assert payload.get("parse_mode") in (None, "HTML")
+    if service == "twilio":  # in an SMS there is no room for the output
+        assert "routinectl logs backup r0" in text
+    else:
+        lines = text.replace("\r", "").splitlines()
+        assert f"| {PRINTED}" in lines
+        assert f"| {TRACEBACK}" in lines
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise's own imports
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "body", ["\n".join(["| " + "<" * 150] * 10 + ["routinectl logs backup r0", "(here on host)"]), "y" * 1900], ids=["markup", "one line"]
+)
+def test_a_service_is_given_no_more_than_it_takes(posted, service, body):
+    assert given_to(service, body)
+    assert len(posted) == 1
+    longest = max(texts(posted[0]), key=len)
+
+    assert len(longest) <= SERVICES[service][1]
+
+
+class Mails:
+    """A mail server on loopback that takes everything and keeps it."""
+
+    def __init__(self) -> None:
+        self.got: list[email.message.EmailMessage] = []
+        mails = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(b"220 here\r\n")
+                while line := self.rfile.readline().strip().upper():
+                    if line == b"DATA":
+                        self.wfile.write(b"354 go on\r\n")
+                        data = b"".join(iter(self.rfile.readline, b".\r\n"))
+                        mails.got.append(email.message_from_bytes(data, policy=email.policy.default))
+                    self.wfile.write(b"221 bye\r\n" if line == b"QUIT" else b"250 ok\r\n")
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self) -> str:
+        return f"mailto://127.0.0.1:{self.server.server_address[1]}?from=a@example.org&to=b@example.org&mode=insecure"
+
+
+@pytest.fixture
+def mails():
+    found = Mails()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def shown(markup: str) -> list[str]:
+    """Return the lines that a reader of a mail's HTML sees, and fail where a tag of the output is one of its own."""
+    assert not re.search(r"<(img|none|stdin|module)\b", markup)
+    assert "<b>bold" not in markup
+    text = re.sub(r"<[^>]*>", "", re.sub(r"<br\s*/?>\s*|</p>", "\n", markup))
+    return html.unescape(text).replace("\xa0", " ").splitlines()
+
+
+def test_a_mail_has_the_output_as_text_in_each_of_its_parts(workspace, mails, receiver):
+    pytest.importorskip("apprise")
+    tells(workspace, receiver)
+    (workspace.root / "secrets/mail.url").write_text(mails.url())
+    workspace.configure("notify: {targets: {mail: {apprise: {file: secrets/mail.url}}, ops: {apprise: {file: secrets/ops.url}}}}")
+    script = f"printf '%s\\n' '{PRINTED}' '{TRACEBACK}'; printf 'a\\tb\\n\\033[31mred\\033[0m\\r\\n'; exit 4"
+    workspace.define("bad", f"timeout: 1m\naction:\n  command: {json.dumps(script)}\n")
+    workspace.ok("notify", "send")
+    assert workspace.run("run-now", "bad", "--wait").code == 4
+    workspace.ok("notify", "send")
+    (mail,) = mails.got
+    parts = [part.get_content().replace("\r", "") for part in mail.walk() if part.get_content_type() == "text/plain"]
+    markups = [part.get_content() for part in mail.walk() if part.get_content_type() == "text/html"]  # older ones of apprise write both
+
+    assert parts
+    for lines in [*(part.splitlines() for part in parts), *map(shown, markups), receiver.got[0]["message"].splitlines()]:
+        assert [line for line in lines if line.startswith("|")] == [f"| {PRINTED}", f"| {TRACEBACK}", "| a   b", "| red"], lines
+        assert any(line.startswith("routinectl logs bad ") for line in lines)
+    assert "\x1b" not in mail.as_string()
+    assert mail["subject"].startswith("bad failed with exit 4")
+
+
+def test_a_hundred_failures_with_long_lines_are_one_message_that_anybody_takes(workspace, receiver):
+    pytest.importorskip("apprise")
+    tells(workspace, receiver)
+    for number in range(100):
+        workspace.define(f"bad-{number}", "timeout: 1m\naction: {command: 'true'}\n")
+    workspace.ok("notify", "send")
+    with Session(Layout(workspace.root)) as session:
+        events = [Event("run.ended", f"bad-{number}", {"at": to_iso(session.now), "run": f"r{number}", "outcome": "failed", "exit_code": 4,
+                                                       "message": "z" * 20000}) for number in range(100)]  # fmt: skip
+        session.append(*events)
+    workspace.ok("notify", "send")
+    (got,) = receiver.got
+
+    assert got["title"] == "100 notices: 100 failed"
+    assert len(got["title"]) + len(got["message"]) <= MOST
+    assert "earlier ones are not shown" in got["message"]
+
+
+def test_a_command_is_given_titles_and_lines_that_do_nothing(workspace):
+    script = "import json, os, sys; d = json.load(sys.stdin); json.dump([os.environ['ROUTINECTL_NOTICE_TITLE'], d], open('told', 'w'))"
+    target = Target("command", (sys.executable, "-c", script), 20.0)
+    item = notice(title="a\0b\x1b]0;owned\x07\nc", lines=("\x1b[31mx\0", "y\u202e"))
+
+    assert send(Layout(workspace.root), target, letter(item)) == ""
+    title, data = json.loads((workspace.root / "told").read_text())
+    assert title == data["title"] == "a\\x00b c"
+    assert data["body"] == "x\\x00\ny\\u202e"
+    assert data["notices"][0]["lines"] == ["x\\x00", "y\\u202e"]
+
+
+STALLS = ["(a+)+$", "(a|a)*$", "(.*)*x"]
+
+
+@pytest.mark.parametrize("pattern", STALLS)
+def test_no_pattern_of_what_is_urgent_stalls_the_notices(pattern):
+    block = blocks({**DOC, "notify": {"quiet_hours": {**QUIET["quiet_hours"], "allow_urgent": pattern}}})[0]
+    began = time.process_time()
+    block.waits_until(notice(lines=("a" * 3000 + "!",)), NOON)
+
+    assert time.process_time() - began < 1.0
+
+
+def test_a_pattern_that_only_a_slow_reader_knows_is_a_fault(workspace):
+    path = workspace.define(
+        "x", "notify:\n  quiet_hours: {start: '23:00', end: '08:00', allow_urgent: '(?=down)'}\ntimeout: 1m\naction: {command: 'true'}\n"
+    )
+    answer = workspace.run("validate", "x")
+
+    assert answer.code == 78
+    assert "RE2's syntax" in answer.out + answer.err
+    assert f"{path.name}:2:" in answer.out + answer.err

@@ -8,12 +8,12 @@ decides what runs: notices are made from events that are on record.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from routinectl.core import quiet_hours
+from routinectl.core import legible, pattern, quiet_hours
 from routinectl.core.event import Event
 from routinectl.core.quiet_hours import QuietHours
 from routinectl.core.record import BY_ITSELF
@@ -23,6 +23,7 @@ from routinectl.core.settings import Remind
 from routinectl.core.standing import APART
 from routinectl.core.units import duration_words, from_iso, to_iso
 from routinectl.core.verdict import FAILURES, GOOD
+from routinectl.errors import DefinitionError
 
 OCCASIONS = ("started", "succeeded", "failed", "recovered", "held", "approval", "missed", "overdue")
 URGENT = re.compile(r"(?i)\b(urgent|emergency|down|outage)\b")
@@ -30,6 +31,7 @@ _REVIEWS = ("review", "damaged", "journal_lost")
 _OF_COURSE = ("edited", "disabled", "deleted", "superseded")  # missed slots that somebody's own act has answered
 _BAD = {"failed": "failed", "broken": "failed", "missed": "missed", "overdue": "overdue"}  # cause -> the occasion it is told under
 
+_MOST_TITLE, _MOST_LINE = 200, 2000  # characters: what services take of a title, and what one line of output can have
 _READ_BYTES = 4096  # of a notice, in which the word that makes it urgent is looked for
 Doc = Mapping[str, Any]
 
@@ -42,7 +44,7 @@ class Block:
     to: tuple[str, ...] = ()
     quiet: QuietHours | None = None
     zone: Zone | None = None
-    urgent: re.Pattern[str] | None = None
+    urgent: Callable[[str], bool] | None = None
 
     def wants(self, notice: Notice) -> bool:
         """Say whether this block tells of a notice; of a recovery, only where it told of what went before."""
@@ -55,7 +57,7 @@ class Block:
         """Return the end of the quiet hours that a notice waits for, None when it need not wait."""
         if self.quiet is None or self.zone is None:
             return None
-        if self.urgent is not None and (notice.high or self.urgent.search(notice.text()[:_READ_BYTES])):
+        if self.urgent is not None and (notice.high or self.urgent(notice.text()[:_READ_BYTES])):
             return None
         return self.quiet.until(now, self.zone)
 
@@ -72,15 +74,30 @@ def _block(item: Doc, doc: Doc) -> Block:
     if quiet is None:
         return Block(on, to)
     allowed = quiet.get("allow_urgent", False)
-    urgent = re.compile(allowed) if isinstance(allowed, str) else URGENT if allowed else None
-    return Block(on, to, quiet_hours.read(quiet), zone.load(quiet.get("timezone", doc["timezone"])), urgent)
+    return Block(on, to, quiet_hours.read(quiet), zone.load(quiet.get("timezone", doc["timezone"])), _urgent(allowed))
+
+
+def _urgent(allowed: bool | str) -> Callable[[str], bool] | None:
+    """Return what says of a text that it is urgent. A pattern of one's own meets what runs print: RE2 alone may read it."""
+    if not isinstance(allowed, str):
+        return _has_urgent_word if allowed else None
+    try:
+        if pattern.check(allowed):
+            return None  # in force since a version that took other patterns
+        return lambda text: bool(pattern.Patterns([allowed]).matching(text))
+    except DefinitionError:
+        return None  # google-re2 is not there any more
+
+
+def _has_urgent_word(text: str) -> bool:
+    return URGENT.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something to tell: `key` is its own for ever; `lines` come below the title; `run` names a run's folder.
 
-    `causes` are the occasions of its incident.
+    `causes` are the occasions of its incident. Whatever it is made of, its title and its lines are plain text, each one line.
     """
 
     key: str
@@ -93,6 +110,15 @@ class Notice:
     incident: str = ""
     causes: tuple[str, ...] = ()
     high: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", legible.line(self.title, _MOST_TITLE).strip())
+        object.__setattr__(self, "lines", tuple(legible.line(line, _MOST_LINE) for line in self.lines))
+
+    @property
+    def pointer(self) -> str:
+        """The command that shows more of what this is about."""
+        return f"routinectl {'logs' if self.run else 'history'} {self.routine} {self.run}".strip()
 
     def text(self) -> str:
         """Return title and lines as one text."""

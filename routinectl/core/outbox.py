@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from routinectl.core import legible
 from routinectl.core.event import Event
 from routinectl.core.notice import Block, Notice, notice_from
 from routinectl.core.schedule.zone import Zone
@@ -21,7 +22,8 @@ from routinectl.core.units import from_iso, to_iso
 _FIRST_DELAY, _MOST_DELAY = timedelta(seconds=30), timedelta(hours=1)
 _GIVE_UP = timedelta(days=1)  # after a notice was due
 _MOST_WAITING = 1000  # notices for one target; over that, the oldest are given up
-_MOST_LINES = 100  # of a letter with several notices
+MOST = 2000  # characters of a message with its title: what Discord takes, the narrowest of those that take more than an SMS
+_MOST_BODY = MOST - 400  # beside a title, and a line that says which workspace it comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,19 @@ class Letter:
 
     @property
     def body(self) -> str:
-        """The text below the title."""
+        """The text below the title; where it is cut, it says where the rest is."""
         if len(self.notices) == 1:
-            return "\n".join(self.notices[0].lines)
-        lines = [f"{notice.at[:19]}Z  {notice.title}" for notice in self.notices[-_MOST_LINES:]]
-        left = len(self.notices) - len(lines)
-        return "\n".join([*([f"{left} earlier ones are not shown"] if left else []), *lines])
+            (notice,) = self.notices
+            whole = notice.lines if notice.lines[-1:] and notice.lines[-1].startswith("routinectl ") else (*notice.lines, notice.pointer)
+            return "\n".join(notice.lines if sum(map(len, whole)) + len(whole) <= _MOST_BODY else legible.fitted(whole, _MOST_BODY))
+        lines, left = [f"{notice.at[:19]}Z  {notice.title}" for notice in self.notices], 0
+        size = sum(map(len, lines)) + len(lines)
+        while size > _MOST_BODY - 80:  # for the line that says how many
+            size -= len(lines[left]) + 1
+            left += 1
+        return "\n".join(
+            [*([f"{left} earlier ones are not shown: routinectl history ID, routinectl logs ID"] if left else []), *lines[left:]]
+        )
 
     @property
     def high(self) -> bool:

@@ -1,4 +1,4 @@
-"""Patterns over messages, on RE2: time linear in the text whatever the pattern, and all patterns of a channel in one pass.
+"""Patterns over messages and notices, on RE2: time linear in the text whatever the pattern, and all patterns of a channel in one pass.
 
 RE2 has no lookaround and no backreferences: that is the price of never stalling (DESIGN 7).
 """
@@ -18,7 +18,7 @@ def _re2() -> Any:
     try:
         import re2
     except ImportError:
-        raise DefinitionError("patterns over messages need google-re2, which is not installed", NEEDED) from None
+        raise DefinitionError("patterns over messages and notices need google-re2, which is not installed", NEEDED) from None
     return re2
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from routinectl.core import legible
 from routinectl.core.event import AS_JSON
 from routinectl.files import atomic, regular
 from routinectl.files.layout import Layout
@@ -131,8 +132,7 @@ def last_line(path: Path) -> str:
 
 def _clean(line: str) -> str:
     """Return a line without control characters, so that no output can play tricks on the terminal that shows it."""
-    text = "".join(letter if letter.isprintable() else " " for letter in line.replace("\0", ""))
-    return " ".join(text.split())[:_LINE]
+    return " ".join(legible.line(line.replace("\0", "")).split())[:_LINE]
 
 
 def text(path: Path, most: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from routinectl import clock
+from routinectl.core import legible
 from routinectl.core.event import AS_JSON, Event
 from routinectl.core.notice import Block, Desk, Notice, blocks, incidents_from
 from routinectl.core.outbox import Letter, Most, Outbox, outbox_from
@@ -32,6 +33,7 @@ from routinectl.operations.follow import Follower, say, wait
 from routinectl.process import child
 
 _TAIL_LINES, _TAIL_BYTES = 10, 2000  # of a failed run's output, in its notice
+_MOST_SIGNATURE = 150  # characters
 _LONGEST = 3600.0
 _SAVE_EVENTS = 5000
 _AT_ONCE = 8  # targets that are sent to at the same time
@@ -119,8 +121,8 @@ class Notifier:
         if "failed" not in notice.occasions or not notice.run:
             return notice
         printed = run_logs.text(self.layout.run(notice.routine, notice.run) / "out", _TAIL_BYTES)
-        tail = printed.splitlines()[-_TAIL_LINES:]
-        said = [line for line in notice.lines[:-1] if line not in tail]
+        tail = [legible.line(line) for line in printed.splitlines()[-_TAIL_LINES:]]
+        said = [line for line in notice.lines[:-1] if line not in {" ".join(item.split()) for item in tail}]
         return replace(notice, lines=(*said, *(f"| {line}" for line in tail), *notice.lines[-1:]))
 
     def _muted(self) -> set[str]:
@@ -169,7 +171,7 @@ def send(layout: Layout, target: Target, letter: Letter) -> str:
     """Deliver a letter, in a process of its own; return what is against it, nothing when it has arrived."""
     env = {"ROUTINECTL_WORKSPACE": str(layout.root), "ROUTINECTL_NOTICE_TITLE": letter.title}
     run = functools.partial(child.run, seconds=target.timeout, folder=layout.root, env=env)
-    signed = "\n".join(filter(None, [letter.body, f"({layout.root.name} on {socket.gethostname()})"]))
+    signed = "\n".join(filter(None, [letter.body, legible.line(f"({layout.root.name} on {socket.gethostname()})", _MOST_SIGNATURE)]))
     if target.sender == "command":
         return run(target.value, json.dumps(_plain(letter), ensure_ascii=False).encode("utf-8", AS_JSON))
     if target.sender == "desktop":
