@@ -1,6 +1,7 @@
 """Every error a person can meet.
 
     RoutinectlError                 exit 1    an operation failed, or a check found something
+    ├── CannotSayError              exit 1    another system has no words for what a routine does
     ├── UsageError                  exit 2    the request itself makes no sense
     │   └── ExistsError             exit 2    there is one of that id or name already
     ├── NotFoundError               exit 3    no such routine, run or file
@@ -34,6 +35,12 @@ class RoutinectlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class CannotSayError(RoutinectlError):
+    """Another system has no words for what a routine does, or would take them otherwise; `path` is the part of its definition."""
+
+    path: tuple[str | int, ...] = ()
 
 
 class UsageError(RoutinectlError):

@@ -6,15 +6,22 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from conftest import Workspace, clean_environment, until
-
-from routinectl.files.layout import Layout
-from routinectl.operations import service
-from routinectl.process import ability
+from conftest import ROOT, Workspace, clean_environment, until
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from routinectl.core import crontab
+from routinectl.core.routine import build
+from routinectl.core.schedule import cron
+from routinectl.errors import CannotSayError
+from routinectl.files.layout import Layout
+from routinectl.operations import export, service
+from routinectl.process import ability
 
 CRONTAB = """\
 # what the machine does at night
@@ -275,14 +282,21 @@ def test_ironclaw_routines_are_written_and_what_is_missing_for_them_is_named(wor
 def test_export_to_a_crontab_and_back(workspace):
     workspace.define(
         "x",
-        "name: X\ntimezone: Europe/Berlin\ntriggers: [{cron: '30 9 * * 1-5'}, {every: 15m}, {every: 7m}]\ntimeout: 1m\naction: {command: [echo, 'a b', '50%'], env: {A: 'x y'}}\n",
+        "name: X\ntimezone: Europe/Berlin\ntriggers: [{cron: '30 9 * * 1-5'}, {every: 15m}]\ntimeout: 1m\naction: {command: [echo, 'a b', '50%'], env: {A: 'x y'}}\n",
     )
-    text = workspace.ok("export", "x", "--format", "crontab").out
+    exported = workspace.ok("export", "x", "--format", "crontab")
+    command = f"cd {workspace.root}/routines/x && env A='x y' echo 'a b' 50%"
 
-    assert "CRON_TZ=Europe/Berlin" in text
-    assert f"30 9 * * 1-5 cd {workspace.root}/routines/x && A='x y' echo 'a b' 50\\%" in text
-    assert "*/15 * * * * cd" in text
-    assert "# cron cannot say: every 7m" in text
+    assert "CRON_TZ=Europe/Berlin" in exported.out
+    assert [line for line in exported.out.splitlines() if " cd " in line] == [
+        f"{when} {command.replace('%', chr(92) + '%')}" for when in ("30 9 * * 1-5", "*/15 * * * *")
+    ]
+    assert [(entry.cron, entry.command, entry.stdin) for entry in crontab.parse(exported.out, system=False).entries] == [
+        ("30 9 * * 1-5", command, None), ("*/15 * * * *", command, None),
+    ]  # fmt: skip
+    assert "cron does not keep timeout: 1m" in exported.out
+    assert "x: cron does not keep timeout: 1m" in exported.err
+    assert "Debian's cron ignores it" in exported.err
 
 
 def test_export_to_systemd_says_the_same_instants(workspace):
@@ -296,10 +310,227 @@ def test_export_to_systemd_says_the_same_instants(workspace):
     assert "OnCalendar=Fri *-*-* 08:00:00 Europe/Berlin" in text
     assert "OnCalendar=*-*-13 08:00:00 Europe/Berlin" in text
     assert "TimeoutStartSec=90" in text
-    if shutil.which("systemd-analyze"):
-        for line in text.splitlines():
-            if line.startswith("OnCalendar="):
-                subprocess.run(["systemd-analyze", "calendar", line.partition("=")[2]], check=True, capture_output=True)
+
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+LAYOUT = Layout(Path("/srv/work"))
+BARE = {"name": "x", "timezone": "UTC", "triggers": [{"cron": "0 9 * * *"}], "action": {"command": ["true"]}}
+
+
+def exported(form: str, layout: Layout = LAYOUT, **changes) -> str:
+    doc = {**BARE, **changes}
+    return "\n".join(getattr(export, form)(layout, build("x", doc, NOW), doc, NOW).files.values())
+
+
+def entries(text: str) -> list[tuple[str, str]]:
+    """Return what the readers of crontabs that we know agree upon: when, and what is given to the shell."""
+    found = [(entry.cron, entry.command) for entry in crontab.parse(text, system=False).entries]
+    debian = [crontab._percent(line.split(None, 5)[5], pairs=True) for line in text.splitlines() if re.match(r"[*0-9]", line)]
+    assert [(command, None) for _, command in found] == debian
+    return found
+
+
+REFUSED = {
+    # what is defined, in which form: what is said, and where
+    "a command of two lines": ("crontab", "action:\n  command: |\n    date\n    echo x\n", "no newline", 3),
+    "an argument of two lines": ("crontab", 'action:\n  command: [echo, "a\\nb"]\n', "no newline", 3),
+    "a variable of two lines": ("crontab", "action: {command: 'true', env: {\n  A: \"a\\n* * * * * root touch x\"}}\n", "no newline", 3),
+    "a carriage return": ("crontab", 'action: {command: "echo a\\rb"}\n', "control character '\\r'", 2),
+    "two backslashes": ("crontab", "action: {command: 'sed s/\\\\./x/'}\n", "backslashes", 2),
+    "a backslash before a percent sign": ("crontab", "action: {command: 'date +\\%F'}\n", "backslashes", 2),
+    "a command that is too long for one": ("crontab", f"action: {{command: 'echo {'x' * 990}'}}\n", "bytes", 2),
+    "the last day": ("crontab", "triggers: [{cron: '0 4 1,L * *'}]\naction: {command: 'true'}\n", "cron cannot say '0 4 1,L * *'", 2),
+    "a weekday of the month": ("crontab", "triggers: [{cron: '0 4 * * 1#2'}]\naction: {command: 'true'}\n", "cron cannot say", 2),
+    "the last Friday": ("crontab", "triggers: [{cron: '0 4 * * 5L'}]\naction: {command: 'true'}\n", "cron cannot say", 2),
+    "a crooked interval": ("crontab", "triggers: [{every: 7m}]\naction: {command: 'true'}\n", "cron cannot say 'every 7m", 2),
+    "one trigger of several": ("crontab", "triggers:\n  - daily: '9:00'\n  - every: 7m\naction: {command: 'true'}\n", "cron cannot say 'every 7m", 4),
+    "one moment": ("crontab", "triggers: [{at: '2096-12-24T18:00'}]\naction: {command: 'true'}\n", "cron cannot say", 2),
+    "two time zones": ("crontab", "triggers:\n- {daily: '9:00', timezone: Asia/Tokyo}\n- {daily: '9:00', timezone: America/New_York}\naction: {command: 'true'}\n", "one time zone", 2),
+    "no trigger of time": ("crontab", "action: {command: 'true'}\ntriggers: [{message: {channel: c, pattern: x}}]\n", "no trigger of time", 1),
+    "a model": ("crontab", "action: {agent: {cli: [./agent.sh], task: go}}\n", "leash", 2),
+    "a program with a sign of equality": ("crontab", "action: {command: [./a=b]}\n", "for a variable", 2),
+    "an interval that drifts": ("systemd", "triggers: [{every: 7m}]\naction: {command: 'true'}\n", "differ from day to day", 2),
+    "the last Friday that is odd": ("systemd", "triggers: [{cron: '0 4 */2 * 5L'}]\naction: {command: 'true'}\n", "systemd cannot say", 2),
+    "a folder of two lines": ("systemd", "action: {command: 'true', workdir: \"a\\nb\"}\n", "cannot be named", 2),
+    "a folder that ends in a backslash": ("systemd", "action: {command: 'true', workdir: 'a\\'}\n", "cannot be named", 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_read_otherwise_is_refused_with_its_place(workspace, name):
+    form, text, said, line = REFUSED[name]
+    triggers = "" if "triggers" in text else "\ntriggers: [{daily: '9:00'}]\ntimeout: 1m\n"
+    workspace.define("x", f"name: X\n{text}{triggers}")
+    workspace.define("good", "triggers: [{daily: '9:00'}]\ntimeout: 1m\naction: {command: 'true'}\n")
+    result = workspace.run("export", "good", "x", "--format", form)
+
+    assert (result.code, result.out) == (1, ""), "nothing at all is written"
+    assert said in result.err
+    assert f"(routines/x/ROUTINE.yaml:{line}:" in result.err
+    assert "Hint: " in result.err
+
+
+@settings(max_examples=300)
+@given(st.text(), st.text(), st.text(), st.text())
+@example("nightly\n* * * * * root touch x", "a\n@daily b", "x", "y")
+@example("a\u2028* * * * * touch x", "", "echo %", "%")
+def test_no_text_becomes_a_line_of_a_crontab(name, description, line, value):
+    assume(line.strip() and "\0" not in line + value)
+    whole = {"name": name or "x", "description": description, "action": {"command": line, "env": {"A": value}}}
+    command = export.command_line(LAYOUT, build("x", {**BARE, **whole}, NOW))
+    try:
+        text = exported("crontab", **whole)
+    except CannotSayError:
+        return
+
+    assert entries(text) == [("0 9 * * *", command)]
+    assert [line.partition("=")[0] for line in text.split("\n") if line and not line.startswith("#")] == [
+        "CRON_TZ",
+        "0 9 * * * cd /srv/work/routines/x && env A",
+    ]
+
+
+@settings(max_examples=300)
+@given(st.text(), st.text(), st.text())
+@example("nightly\n[Service]\nExecStart=/bin/evil", "a\nb", "x\\")
+@example("ends\\", "%n $HOME", "\\")
+def test_no_text_becomes_a_line_of_a_unit(name, line, value):
+    assume(line.strip() and "\0" not in line + value)
+    try:
+        text = exported("systemd", name=name or "x", action={"command": line, "env": {"A": value}})
+    except CannotSayError:
+        return
+    sections = [line for line in text.split("\n") if line.startswith("[")]
+    keys = [line.partition("=")[0] for line in text.split("\n") if line and line[0] not in "#["]
+
+    assert sections == ["[Unit]", "[Service]", "[Unit]", "[Timer]", "[Install]"]
+    assert keys == ["Description", "Type", "WorkingDirectory", "ExecStart", "TimeoutStartSec", "TimeoutStopSec",
+                    "Description", "OnCalendar", "AccuracySec", "Persistent", "WantedBy"]  # fmt: skip
+    assert not any(line.endswith("\\") for line in text.split("\n")), "it would join the next"
+
+
+FIELDS = {
+    "0 9 * * MON-FRI": "0 9 * * 1,2,3,4,5", "*/5,0-3 * * * *": "*/5,0-3 * * * *", "5/15 * * * *": "5,20,35,50 * * * *", "0 0 ? * 1": "0 0 * * 1",
+    "0 0 1 * ?": "0 0 1 * *", "0 0 * * FRI-MON": "0 0 * * 0,1,5,6", "0 0 * JAN,3 *": "0 0 * 3,1,3 *", "0 0 * * 5-7": "0 0 * * 5-7", "@weekly": "0 0 * * 0",
+    "0 0 */2 * SUN": "0 0 */2 * 0", "*/7,5/20 * * * *": None, "0 0 1-31 * 7": "0 0 1-31 * 7",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FIELDS)
+def test_the_fields_of_a_crontab_are_those_that_every_cron_reads(text, tmp_path):
+    written = crontab.fields(cron.parse(text))
+    before, after = cron.parse(text), cron.parse(written)
+
+    assert FIELDS[text] in (None, written)
+    assert (replace(after, text="")) == replace(before, text="")
+    if shutil.which("crontab") and "-n" in subprocess.run(["crontab", "-h"], capture_output=True, text=True, check=False).stderr:
+        (tmp_path / "c").write_text(crontab.entry(written, "true") + "\n")
+        subprocess.run(["crontab", "-n", str(tmp_path / "c")], check=True, capture_output=True)
+
+
+CALENDARS = ["0 4 1,L * *", "0 9 * * MON#2", "0 9 * * 5L", "0 9 * * MON#2,FRI", "0 8 13 * FRI", "0 8 13,L * FRI#1,2L", "0 8 */2 * MON#2", "0 8 L * ?", "5/15 3 * 2 *",
+             "0 9 ? * FRI-MON", "@daily", "30 4 29 2 *", "0 0 * * 1#5", "0 0 1-31 * 7", "0 6 * * *"]  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("rule", [*CALENDARS, "1h", "90m", "15m", "12h", "24h", "50s"])
+def test_systemd_fires_at_the_same_instants(rule):
+    trigger = {"every": rule, "anchor": "2026-01-01T00:05:00Z"} if rule[-1] in "hms" else {"cron": rule}
+    text = exported("systemd", triggers=[trigger])
+    lines = [line.partition("=")[2] for line in text.splitlines() if line.startswith("OnCalendar=")]
+    ours = [at.strftime("%a %Y-%m-%d %H:%M:%S UTC") for at in build("x", {**BARE, "triggers": [trigger]}, NOW).schedule.upcoming(NOW, 30)]
+    said = subprocess.run(["systemd-analyze", "calendar", "--iterations=30", f"--base-time={NOW:%Y-%m-%d %H:%M:%S} UTC", *lines],
+                          env={"TZ": "UTC", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True).stdout  # fmt: skip
+    theirs = set(re.findall(r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", said))
+
+    assert set(ours) <= theirs
+    assert {at for at in theirs if at[4:] < ours[-1][4:]} <= set(ours)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_nothing_wrong_with_the_units_and_reads_the_command_as_it_is(tmp_path):
+    line = 'printf "%s|" "$HOME" \'a"b\' \\\\ \'50%\'\nprintf x # $x ${y} %n'
+    doc = {
+        **BARE,
+        "name": "[Service]\nExecStart=/evil % \\",
+        "action": {"command": line, "workdir": "/", "env": {"A": "x\ny %h $$"}},
+        "leftovers": "keep",
+    }
+    for name, text in export.systemd(LAYOUT, build("x", doc, NOW), doc, NOW).files.items():
+        (tmp_path / name).write_text(text)
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", "--user", str(tmp_path / "routinectl-x.service"), str(tmp_path / "routinectl-x.timer")],
+                              capture_output=True, text=True, check=False)  # fmt: skip
+
+    assert "routinectl-x" not in verified.stderr, verified.stderr
+    exec_line = next(line for line in (tmp_path / "routinectl-x.service").read_text().splitlines() if line.startswith("ExecStart="))
+    quoted = exec_line.removeprefix('ExecStart=/bin/sh -c "').removesuffix('"')
+    read = re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), quoted).replace("%%", "%").replace("$$", "$")
+    assert read == export.command_line(LAYOUT, build("x", doc, NOW))
+    assert "KillMode=process" in (tmp_path / "routinectl-x.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("action", "printed"),
+    [
+        ({"command": ["echo", "a\\nb"]}, "a\\nb\n"), ({"command": ["echo", "a  b", "$HOME", "*", "50%", "it's"]}, "a  b $HOME * 50% it's\n"),
+        ({"command": "echo $((1 + 1)) | cat; date +%% | head -c 1\n"}, "2\n%"), ({"command": "umask", "umask": "077"}, "0077\n"),
+        ({"command": "echo $A $B", "env": {"A": "x y", "B": "%d"}}, "x y %d\n"), ({"command": ["sh", "-c", "pwd"], "workdir": "workspace:sub dir"}, None),
+    ],
+)  # fmt: skip
+def test_what_cron_hands_to_its_shell_does_the_same(tmp_path, action, printed):
+    layout = Layout(tmp_path)
+    for folder in ("routines/x", "sub dir"):
+        (tmp_path / folder).mkdir(parents=True)
+    (found,) = entries(exported("crontab", layout, action=action))
+    done = subprocess.run(["/bin/sh", "-c", found[1]], capture_output=True, text=True, check=True)
+
+    assert done.stdout == (f"{tmp_path}/sub dir\n" if printed is None else printed)
+
+
+def keys_of_a_definition() -> dict[str, dict]:
+    """Return every key of definitions, those of an action apart, with what the schema says of it."""
+    whole = json.loads((ROOT / "schemas/routine.schema.json").read_text())["properties"]
+    return {key: item for key, item in whole.items() if key not in ("action", "triggers")} | {
+        f"action.{key}": item for key, item in whole["action"]["properties"].items()
+    }
+
+
+@pytest.mark.parametrize("form", ["crontab", "systemd"])
+def test_every_key_of_a_definition_is_carried_or_named(form):
+    keys = keys_of_a_definition()
+    assert export.CARRIED[form] - {"action", "triggers"} <= keys.keys()
+    for key, item in keys.items():
+        name = key.removeprefix("action.")
+        value = item.get("examples", ["some"])[0]
+        doc = {**BARE, "action": {"command": "true", name: value}} if key.startswith("action.") else {**BARE, name: value}
+        named = any(text.startswith(f"{key}: ") for text in export.missing({**doc, "enabled": False} if key == "enabled" else doc, form))
+
+        assert named == (key not in export.CARRIED[form]) or value in (False, "none"), key
+
+
+@pytest.mark.parametrize("form", ["crontab", "systemd"])
+def test_what_is_lost_is_named_in_the_file_and_to_whoever_asked(form):
+    doc = {"name": "x", "timezone": "UTC", "enabled": False, "approval": "every_run", "max_runs": 3, "retry": {"attempts": 2}, "cooldown": "5m", "jitter": "1m",
+           "start": "2026-01-01", "triggers": [{"daily": "9:00"}, {"after": {"routine": "y"}}], "quiet_hours": {"start": "22:00", "end": "7:00"},
+           "expect": {"output": "x"}, "permissions": {"level": "read_only"}, "notify": {"on": ["failed"]}, "tags": ["a\nb"],
+           "action": {"command": "true", "stdin": "payload", "payload": {"a": 1}, "secrets": {"T": {"env": "T"}}}}  # fmt: skip
+    found = getattr(export, form)(LAYOUT, build("x", doc, NOW), doc, NOW)
+
+    for key in ("enabled", "approval", "max_runs", "retry", "cooldown", "jitter", "start", "triggers", "quiet_hours", "expect", "permissions", "notify", "tags",
+                "action.stdin", "action.payload", "action.secrets", "misfire", "concurrency"):  # fmt: skip
+        assert any(text.startswith(f"{key}: ") for text in found.not_kept), key
+        assert all(f"does not keep {key}: " in text for text in found.files.values()), key
+    if form == "crontab":
+        assert crontab.parse(found.files[""], system=False).entries == [], "it is disabled, so no line fires"
+
+
+def test_the_names_in_a_calendar_are_no_lines_of_it(workspace):
+    pytest.importorskip("icalendar")
+    workspace.define("x", "name: \"a\\r\\nEND:VEVENT\\rb\"\ntriggers: [{daily: '9:00'}]\ntimeout: 1m\naction: {command: 'true'}\n")
+    out = workspace.ok("export", "x", "--format", "ical").out
+
+    assert out.count("\nEND:VEVENT") == out.count("BEGIN:VEVENT") > 20
+    assert "SUMMARY:a END:VEVENT b" in out
 
 
 class TestService:

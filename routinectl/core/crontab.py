@@ -1,9 +1,11 @@
 r"""A crontab as crontab(5) means it: entries with their environment, and what cannot be said as a routine.
 
-Everything here is reading; which ids and files come out of it is decided by the import. Rules: blank lines and lines
+Reading comes first; which ids and files come out of it is decided by the import. Rules: blank lines and lines
 that begin with # are comments; NAME=VALUE lines set the environment of the entries below them; `%` in a command is a
 newline, the first one begins standard input, and `\%` is a percent sign; system crontabs have a user after the fields.
 Blanks and tabs separate, one or several, and nothing else does; a line ends at a newline alone.
+
+Writing is at the end: every line of an exported crontab is made there, and only if each cron that we know reads it alike.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from routinectl.core import legible
 from routinectl.core.schedule import cron
-from routinectl.errors import ScheduleError
+from routinectl.core.schedule.cron import Cron, bits
+from routinectl.errors import CannotSayError, ScheduleError
 
 BLANKS = " \t"
+_LONGEST = 998  # bytes of a command that Debian's cron takes
+_STEP = re.compile(r"\*(?:/[0-9]+)?|([0-9]+)(?:-([0-9]+)(?:/[0-9]+)?)?")  # what a field may be made of in every cron
 _SETTING = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([A-Za-z_][A-Za-z0-9_]*))[ \t]*=[ \t]*(.*)""", re.DOTALL)
 _ENTRY = re.compile(r"(@[^ \t]+|[^ \t@][^ \t]*(?:[ \t]+[^ \t]+){4})[ \t]+(.*)", re.DOTALL)
 _WORD = re.compile(r"([^ \t]+)[ \t]*(.*)", re.DOTALL)
@@ -107,14 +113,17 @@ def _entry(found: Crontab, number: int, line: str, comment: str, settings: dict[
     found.entries.append(Entry(number, when, command, stdin, user, comment, dict(settings)))
 
 
-def _percent(text: str) -> tuple[str, str | None]:
-    """Return the command and its standard input: unescaped % are newlines, and the first one begins the input."""
+def _percent(text: str, *, pairs: bool = False) -> tuple[str, str | None]:
+    """Return the command and its standard input: unescaped % are newlines, and the first one begins the input.
+
+    With `pairs`, two backslashes are one, as Debian's cron and those of the BSDs have it; cronie keeps both.
+    """
     parts = [""]
     for piece in re.findall(r"\\.|[^\\%]+|.", text, re.DOTALL):
         if piece == "%":
             parts.append("")
         else:
-            parts[-1] += "%" if piece == "\\%" else piece
+            parts[-1] += "%" if piece == "\\%" else "\\" if pairs and piece == "\\\\" else piece
     if len(parts) == 1:
         return parts[0].strip(BLANKS), None
     lines = "\n".join(parts[1:])
@@ -139,3 +148,63 @@ def remarks(entry: Entry, me: str) -> Iterator[str]:
         yield f"it ran as {entry.user}; it will run as {me}"
     if settings.get("RANDOM_DELAY"):
         yield f"RANDOM_DELAY={settings['RANDOM_DELAY']} becomes a jitter: a delay of its own, the same every time"
+
+
+# -- writing
+
+
+def comment(text: str) -> str:
+    """Return a comment of one line, whatever the text holds."""
+    return f"# {legible.line(text)}"
+
+
+def setting(name: str, value: str) -> str:
+    """Return the line of a variable. Raises CannotSayError for a value that would not be one line."""
+    return f"{name}={one_line(value)}"
+
+
+def entry(when: str, command: str) -> str:
+    """Return the line that runs a command. Raises CannotSayError where a cron would run another one, or refuse it."""
+    written = one_line(command).replace("%", "\\%")
+    if any(_percent(written, pairs=pairs) != (command.strip(BLANKS), None) for pairs in (False, True)):
+        raise CannotSayError(
+            "the command has backslashes that one cron halves and another keeps", "put it into a script: command: [./run.sh]"
+        )
+    if len(written.encode()) > _LONGEST:
+        raise CannotSayError(
+            f"the command has {len(written.encode())} bytes, and Debian's cron takes {_LONGEST}",
+            "put it into a script: command: [./run.sh]",
+        )
+    return f"{when} {written}"
+
+
+def one_line(text: str) -> str:
+    """Return a text that is one line for every reader. Raises CannotSayError for any other."""
+    if "\n" in text:
+        raise CannotSayError("a line of a crontab holds no newline", "put the lines into a script: command: [./run.sh]")
+    odd = next((letter for letter in text if letter != "\t" and legible.is_control(letter)), "")
+    if odd:
+        raise CannotSayError(f"it holds the control character {odd!r}", "put it into a script: command: [./run.sh]")
+    return text
+
+
+def fields(rule: Cron) -> str:
+    """Return the five fields of a rule as every cron reads them. Raises CannotSayError for days that none can name."""
+    if rule.last_dom or rule.nths or rule.last_dows:
+        raise CannotSayError(
+            f"cron cannot say '{rule.text}': it knows no last day, and no weekday of a month", "--format systemd, which can"
+        )
+    masks = (rule.minutes, rule.hours, rule.doms, rule.months, rule.dows)
+    return " ".join(_field(text, mask) for text, mask in zip(rule.text.split(), masks, strict=True))
+
+
+def _field(text: str, mask: int) -> str:
+    """Return a field without names, `?`, steps from one value and ranges over the end, which some crons refuse or read otherwise.
+
+    What is plain stays as it is: whether a field begins with a star decides more than the values in it.
+    """
+    if text == "?":
+        return "*"
+    items = text.split(",")
+    plain = [item for item in items if (match := _STEP.fullmatch(item)) and (match[2] is None or int(match[1]) <= int(match[2]))]
+    return text if plain == items else ",".join([*plain, *map(str, bits(mask))])

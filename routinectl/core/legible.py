@@ -25,6 +25,13 @@ def line(text: str, most: int = 0) -> str:
     return shown[: most - len(_CUT)] + _CUT if most and len(shown) > most else shown
 
 
+def is_control(letter: str) -> bool:
+    """Say whether a character acts on its reader: a control character, half of a pair, or one that turns or parts lines."""
+    return (
+        not (letter.isprintable() or letter.isspace() or letter in _JOINERS) or letter in "\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029\t"
+    )
+
+
 def _visible(letter: str) -> str:
     if letter.isspace():
         return " "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from routinectl.core import upcoming
+from routinectl.core import legible, upcoming
 from routinectl.core.schedule.describe import describe
 from routinectl.errors import DefinitionError
 from routinectl.operations.session import Session
@@ -40,8 +40,9 @@ def calendar(session: Session, names: Iterable[str], days: int) -> bytes:
             event.add("uid", f"{name}-{fire.slot:%Y%m%dT%H%M%SZ}@{session.layout.root.name}.routinectl")
             event.add("dtstamp", session.now.replace(microsecond=0))
             event.add("dtstart", fire.due)
-            event.add("summary", routine.name)
-            event.add("description", "\n".join(filter(None, [(standing.doc or {}).get("description", ""), describe(routine.schedule)])))
+            event.add("summary", legible.line(routine.name))
+            words = [*(standing.doc or {}).get("description", "").splitlines(), describe(routine.schedule)]
+            event.add("description", "\n".join(filter(None, map(legible.line, words))))
             found.add_component(event)
     text: bytes = found.to_ical()
     return text

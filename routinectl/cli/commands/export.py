@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl.cli import context, output
+from routinectl.core.routine import Routine
 from routinectl.errors import DefinitionError, UsageError
 from routinectl.operations import export, feed, take_over
 from routinectl.operations.session import Session
@@ -28,7 +29,10 @@ def command(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="bundle, crontab, systemd, or ical: the next fires, for a calendar.")] = "bundle",
 ) -> None:
-    """Write routines for another system. A bundle holds definitions and files, for another workspace's import."""
+    """Write routines for another system. A bundle holds definitions and files, for another workspace's import.
+
+    What a crontab or systemd would take otherwise is refused; what they do not keep is named, there and on standard error.
+    """
     with Session(context.layout()) as session:
         names = [session.id_of(text) for text in routine or ()]
         if form == "ical":
@@ -42,12 +46,17 @@ def command(
             return
         if form not in ("crontab", "systemd"):
             raise UsageError(f"there is no format '{form}'", "--format crontab")
-        for name in names:
-            known = session.routine(name)
-            if known is None:
-                raise DefinitionError(f"{name} has no good definition", f"routinectl validate {name}")
-            if form == "crontab":
-                output.write(export.crontab(session.layout, known).rstrip("\n"))
-                continue
-            for file, text in export.systemd(session.layout, known).items():
-                output.write(f"# {file}\n{text}")
+        write = {"crontab": export.crontab, "systemd": export.systemd}[form]
+        found = {name: write(session.layout, *_definition(session, name), session.now) for name in names}
+    for name, exported in found.items():
+        for file, text in exported.files.items():
+            output.write(f"# {file}\n{text}" if file else text.rstrip("\n"))
+        for text in exported.not_kept:
+            output.say(f"{name}: {'cron' if form == 'crontab' else form} does not keep {text}")
+
+
+def _definition(session: Session, name: str) -> tuple[Routine, dict[str, Any]]:
+    known, doc = session.routine(name), session.standing(name).doc
+    if known is None or doc is None:
+        raise DefinitionError(f"{name} has no good definition", f"routinectl validate {name}")
+    return known, doc
