@@ -11,6 +11,7 @@ it is made is the decision that is written. The lock is held for a batch of at m
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 import os
@@ -45,7 +46,7 @@ from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
 from routinectl.files.sealed import ChangedError, seal
-from routinectl.process import proc
+from routinectl.process import proc, repository
 from routinectl.process.mask import Masker
 from routinectl.process.message import Closed, encode
 
@@ -311,13 +312,18 @@ class Engine:
         events.append(record.event_of(Skip(start.id, False, reason, slot=start.slot, facts=facts), now))
         return events
 
+    @functools.cached_property
+    def _repository(self) -> repository.Repository | None:
+        """The git repository that the workspace is in."""
+        return repository.find(self.layout.root)
+
     def prepare(self, name: str) -> launch.Prepared:
         """Return what a routine's next run needs, ready since before its instant where there was time for it."""
         entry = self.world.entry(name)
         prepared = entry.prepared
         if prepared is None or prepared.revision != entry.standing.revision:
             facts = {"fingerprint": entry.standing.fingerprint, "content": self.content_of(self._routine(name), entry.standing)}
-            commit = self.contents.commit()
+            commit = repository.commit(self._repository) if self._repository else ""
             if commit:
                 facts["commit"] = commit
             prepared = launch.prepare(self.layout, self.settings, self._routine(name), entry.standing.revision, facts)

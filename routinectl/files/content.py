@@ -1,4 +1,4 @@
-"""What a routine acts with: the files of its folder, their digests, and the commit they are at."""
+"""What a routine acts with: the files of its folder, and their digests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ class Contents:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._digests: dict[str, tuple[str, bytes]] = {}
-        self._git: str | None = None
 
     def of(self, routine_id: str, definition: str, named: Sequence[str] = ()) -> str:
         """Return the content fingerprint of a routine: its definition and its `parts`; empty where those are too large."""
@@ -85,13 +84,6 @@ class Contents:
         self._digests[path] = (key, digest)
         return digest
 
-    def commit(self) -> str:
-        """Return the commit the workspace's HEAD names, empty outside git. Reads git's files; runs nothing."""
-        if self._git is None:
-            folders = (self.layout.root, *self.layout.root.parents)
-            self._git = next((str(folder / ".git") for folder in folders if (folder / ".git" / "HEAD").exists()), "")
-        return _head(self._git) if self._git else ""
-
 
 def _state(entry: os.stat_result) -> bytes:
     """Return what stands for the bytes of a large file: an action may name data of any size, and a start cannot wait for its digest."""
@@ -133,20 +125,3 @@ def _files(folder: str) -> list[tuple[str, int]]:
         if len(found) > _MOST_FILES:
             return found
     return found
-
-
-def _head(git: str) -> str:
-    try:
-        head = _text(f"{git}/HEAD").strip()
-        if not head.startswith("ref: "):
-            return head
-        name = head.removeprefix("ref: ")
-        if os.path.exists(f"{git}/{name}"):
-            return _text(f"{git}/{name}").strip()
-        return next((line.split(" ")[0] for line in _text(f"{git}/packed-refs").splitlines() if line.endswith(f" {name}")), "")
-    except OSError:
-        return ""
-
-
-def _text(path: str) -> str:
-    return regular.read(path, _MOST_BYTES).decode(errors="replace")

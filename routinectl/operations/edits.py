@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 from routinectl.core.event import Event
 from routinectl.core.units import to_iso
 from routinectl.errors import BusyError, NotFoundError, RoutinectlError
-from routinectl.files import regular
+from routinectl.files import editing, regular
 from routinectl.files.layout import DEFINITION
 from routinectl.operations.session import Session
 from routinectl.process import git
@@ -63,6 +64,14 @@ def apply(session: Session, item: Item, answer: Callable[[], None], by: str) -> 
         raise RoutinectlError(f"{item['proposal']} was not applied: {fault}", f"git apply {session.layout.proposal(item['proposal'])}")
     for name in drafts:
         session.look_at(name)
+    return {"files": paths, "drafts": drafts, "committed": _commit(session, item, paths, by)}
+
+
+def _commit(session: Session, item: Item, paths: list[str], by: str) -> bool:
+    """Commit what was applied, where the workspace wants that; say whether it was."""
     if session.settings.git_commit:
-        fault = git.commit(root, [root / path for path in paths], f"routine {item['routine']}: {item['proposal']}, applied by {by}")
-    return {"files": paths, "drafts": drafts, "committed": session.settings.git_commit and not fault}
+        with contextlib.suppress(RoutinectlError), editing.lock(session.layout):
+            root, message = session.layout.root, f"routine {item['routine']}: {item['proposal']}, applied by {by}"
+            git.commit(root, [root / path for path in paths], message)
+            return True
+    return False

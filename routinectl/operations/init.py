@@ -12,7 +12,7 @@ from routinectl.core.schedule import zone
 from routinectl.errors import UsageError
 from routinectl.files import atomic, schemas
 from routinectl.files.layout import Layout
-from routinectl.process import git
+from routinectl.process import git, repository
 
 IGNORED = """\
 # routinectl: what is not for git
@@ -126,9 +126,10 @@ def _git(made: Made, layout: Layout) -> None:
     if shutil.which("git") is None:
         made.kept.append("no git: it is not installed")
         return
-    if not git.is_inside(layout.root):
-        git.init(layout.root)
-        made.made.append(".git/")
+    if repository.find(layout.root) is None:
+        if git.init(layout.root):
+            made.made.append(".git/")
+        else:
+            made.kept.append(".git: no repository that routinectl would use")
     # A repository of its own: `git clean -fdx` steps over it, and so spares the journal.
-    if not (layout.private / ".git").exists():
-        git.init(layout.private)
+    git.init(layout.private)

@@ -157,9 +157,11 @@ def _require_free_paths(session: Session, routine: Routine) -> None:
 def commit(session: Session, routine_id: str, what: str) -> None:
     """Commit the touched definition where the workspace wants that. Raises RoutinectlError when git refuses."""
     if session.settings.git_commit:
-        fault = git.commit(session.layout.root, [session.layout.definition(routine_id)], f"routine {routine_id}: {what}")
-        if fault:
-            raise RoutinectlError(f"the definition is written, but git did not commit it: {fault}", "git status")
+        try:
+            with editing.lock(session.layout):
+                git.commit(session.layout.root, [session.layout.definition(routine_id)], f"routine {routine_id}: {what}")
+        except RoutinectlError as error:
+            raise RoutinectlError(f"the definition is written, but git did not commit it: {error.message}", error.hint) from None
 
 
 def parsed(session: Session, routine_id: str, data: bytes, *, past: bool = True) -> definitions.Definition:
