@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -233,6 +234,125 @@ def test_the_files_of_another_commit_run_only_if_they_were_approved(workspace):
 
     assert [event["data"]["message"] for event in workspace.events("run.ended")] == [
         "the first", "the first", "the second", "the files of that commit were never approved"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "served"), [(0o002, 0o022), (0o002, 0o077), (0o022, 0o002), (0o077, 0o002), (0o077, 0o077)],
+                         ids=lambda mask: f"{mask:03o}")  # fmt: skip
+@pytest.mark.parametrize("level", ["full", "read_only"])
+def test_files_of_another_commit_are_those_that_were_approved_under_any_umask(workspace, made, served, level):
+    """git keeps no mode but the x bit; whoever has umask 002 has scripts of mode 775."""
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=workspace.root, check=True, capture_output=True)
+
+    before = os.umask(made)
+    try:
+        folder = ship(workspace, more=f"permissions: {{level: {level}}}\n", script="#!/bin/sh\n. ./lib/part.sh\n")
+        (folder / "lib").mkdir()
+        (folder / "part.sh").rename(folder / "lib/part.sh")
+        (folder / "lib/link.sh").symlink_to("part.sh")
+        (folder / "ship.sh").chmod(0o777 & ~made)
+        (workspace.root / ".gitignore").write_text(".routinectl/\nmemory/\nstate.json\nhistory.jsonl\n")
+        git("init", "-q")
+        git("add", "-A")
+        git("commit", "-qm", "one")
+        workspace.ok("approve", "ship", env={})
+        os.umask(served)
+        with workspace.serving(env={}):
+            run = workspace.ok("run-now", "ship", "--wait", "--json").data["run"]
+            workspace.ok("replay", run, "--at-commit", env={})
+            until(lambda: len(workspace.events("run.ended")) == 2)
+    finally:
+        os.umask(before)
+    assert [event["data"]["message"] for event in workspace.events("run.ended")] == ["what was approved"] * 2
+
+
+def test_whether_a_file_may_be_run_is_approved_and_other_modes_are_not(workspace):
+    folder = ship(workspace, script="#!/bin/sh\n. ./part.sh\n")
+    workspace.ok("approve", "ship")
+    assert workspace.run("run-now", "ship", "--wait").code == 0
+    (folder / "part.sh").chmod(0o664)
+    (folder / "ship.sh").chmod(0o4775)
+    assert workspace.run("run-now", "ship", "--wait").code == 0
+    assert not any(
+        path.stat().st_mode & 0o6000 for copy in (workspace.root / ".routinectl").glob("sealed.ship.*") for path in copy.rglob("*")
+    )
+    (folder / "part.sh").chmod(0o755)
+    assert workspace.run("run-now", "ship").code == 77
+
+
+ALONE = {
+    "argv": "command: [echo, hi]",
+    "absolute": "command: [/bin/echo, hi]",
+    "shell": "command: 'echo hi; true'",
+    "python": "python: {entrypoint: 'platform:node'}",
+}
+
+
+@pytest.mark.parametrize("serve", [True, False], ids=["with a serve", "without one"])
+@pytest.mark.parametrize("level", ["full", "read_only"])
+def test_a_routine_that_is_no_more_than_its_definition_runs(workspace, level, serve):
+    """There is nothing to copy, and that is not the same as a copy that is there."""
+    names = {
+        f"{mode}-{kind}".replace("_", "-"): (mode, text)
+        for mode in ("before_enable", "before_first_run", "every_run")
+        for kind, text in ALONE.items()
+    }
+    for name, (mode, text) in names.items():
+        workspace.define(name, f"approval: {mode}\ntimeout: 1m\npermissions: {{level: {level}}}\naction: {{{text}}}\n")
+    with workspace.serving() if serve else contextlib.nullcontext():
+        for name in names:
+            workspace.run("run-now", name)
+            workspace.ok("approve", name)
+            if not serve:
+                workspace.run("run-now", name)
+        until(lambda: workspace.ok("list") and {event["subject"] for event in workspace.events("run.ended")} >= set(names))
+    ends = {event["subject"]: (event["data"]["outcome"], event["data"].get("message", "")) for event in workspace.events("run.ended")}
+    assert {name: end for name, end in ends.items() if end[0] != "succeeded"} == {}
+
+
+def removed(copy: Path) -> None:
+    sealed.remove(copy)
+
+
+def emptied(copy: Path) -> None:
+    removed(copy)
+    copy.mkdir()
+
+
+def half_made(copy: Path) -> None:
+    copy.chmod(0o755)
+    next(path for path in copy.iterdir() if path.is_file() or path.is_dir()).rename(copy.parent / "gone")
+
+
+def a_file(copy: Path) -> None:
+    removed(copy)
+    copy.write_text("")
+
+
+def a_link(copy: Path) -> None:
+    copy.rename(copy.parent / "kept")
+    copy.symlink_to("kept")
+
+
+@pytest.mark.parametrize("level", ["full", "read_only"])
+@pytest.mark.parametrize("harm", [removed, emptied, half_made, a_file, a_link])
+@pytest.mark.parametrize("holds", ["nothing", "an empty folder", "a file"])
+def test_a_copy_that_is_not_whole_is_made_anew(workspace, level, harm, holds):
+    command = {"nothing": "[echo, hi]", "an empty folder": "'ls data && echo hi'", "a file": "[sh, ship.sh]"}[holds]
+    folder = workspace.define("ship", f"{ASKS}timeout: 1m\npermissions: {{level: {level}}}\naction: {{command: {command}}}\n").parent
+    if holds == "an empty folder":
+        (folder / "data").mkdir()
+    if holds == "a file":
+        (folder / "ship.sh").write_text("echo hi\n")
+    workspace.ok("approve", "ship")
+    workspace.ok("run-now", "ship", "--wait")
+    (copy,) = (workspace.root / ".routinectl").glob("sealed.ship.*")
+    if harm is half_made and not any(copy.iterdir()):
+        pytest.skip("there is no half of it")
+    harm(copy)
+    workspace.ok("run-now", "ship", "--wait")
+    assert [event["data"].get("message") for event in workspace.events("run.ended")] == ["hi", "hi"]
 
 
 def test_copies_that_nothing_needs_are_removed_a_day_later(workspace):

@@ -23,7 +23,7 @@ def of_definition(doc: Mapping[str, Any]) -> str:
 
 
 def of_content(definition: str, files: Iterable[tuple[str, int, bytes]]) -> str:
-    """Return SHA-256 over a definition's fingerprint and (path, mode, digest of the bytes) of the files it acts with."""
+    """Return SHA-256 over a definition's fingerprint and (path, mode as git has it, digest of the bytes) of the files it acts with."""
     import hashlib
 
     total = hashlib.sha256(definition.encode())

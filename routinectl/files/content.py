@@ -69,7 +69,7 @@ class Contents:
                     found.append((part.name, 0, os.fsencode(os.readlink(part.path))))
                     continue
                 entry = os.stat(part.path)
-                found.append((part.name, stat.S_IMODE(entry.st_mode), _state(entry) if part.by_state else self._digest(part.path, entry)))
+                found.append((part.name, _mode(entry), _state(entry) if part.by_state else self._digest(part.path, entry)))
         return fingerprint.of_content(definition, found)
 
     def _digest(self, path: str, entry: os.stat_result) -> bytes:
@@ -83,6 +83,11 @@ class Contents:
         digest = hashlib.sha256(regular.read(path, _MOST_BYTES)).digest()
         self._digests[path] = (key, digest)
         return digest
+
+
+def _mode(entry: os.stat_result) -> int:
+    """Return what git keeps of a mode: the rest is a matter of the umask, and so of who made the checkout."""
+    return 0o755 if entry.st_mode & stat.S_IXUSR else 0o644
 
 
 def _state(entry: os.stat_result) -> bytes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +90,21 @@ def seal(contents: Contents, routine_id: str, definition: str, named: Sequence[s
 
 
 def _is(contents: Contents, found: Sealed, elsewhere: Sequence[Part], definition: str, content: str) -> bool:
-    """Say whether a copy is that of `content`, by everything that lies in it."""
+    """Say whether there is a copy, and it is that of `content`, by everything that lies in it.
+
+    An empty folder is in no fingerprint, and neither is one that is not there: so each of them is looked for.
+    """
+    if not all(os.path.isdir(path) and not os.path.islink(path) for path in (found.place + below for below in _folders_of(found.folder))):
+        return False
     inside = files_in(found.place)
     return inside is not None and contents.fingerprint(definition, [*inside, *elsewhere]) == content
+
+
+def _folders_of(folder: str) -> Iterator[str]:
+    """Yield a routine's folder (as nothing) and those below that its copy has too, empty ones among them: a link or a run may lead there."""
+    for path, folders, _ in os.walk(folder):
+        yield path[len(folder) :]
+        folders[:] = [name for name in folders if is_content(name) and not os.path.islink(f"{path}/{name}")]
 
 
 def _below(path: str, root: str, number: int) -> str:
@@ -110,11 +121,8 @@ def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
     place = Path(found.place)
     fresh, old = layout.tmp / f"{place.name}-{os.getpid()}", place.with_name(f"{place.name}-{os.urandom(4).hex()}")
     remove(fresh)
-    fresh.mkdir(parents=True)
-    for path, folders, _ in os.walk(found.folder):
-        folders[:] = [name for name in folders if is_content(name) and not os.path.islink(f"{path}/{name}")]
-        for name in folders:  # an empty one too: a link may lead there
-            os.mkdir(f"{fresh}{path[len(found.folder) :]}/{name}")
+    for below in _folders_of(found.folder):
+        os.makedirs(f"{fresh}{below}")
     for part in parts:
         if part.by_state:
             continue
@@ -125,7 +133,7 @@ def _make(layout: Layout, found: Sealed, parts: Iterable[Part]) -> None:
                 os.symlink(os.readlink(part.path), target)
             else:
                 shutil.copyfile(part.path, target)
-                target.chmod(stat.S_IMODE(os.stat(part.path).st_mode))
+                target.chmod(os.stat(part.path).st_mode & 0o777)  # no set-id bits: nobody approved a user
     with contextlib.suppress(FileNotFoundError):
         place.chmod(_OPEN)  # a closed folder cannot be moved
         place.rename(old)
