@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from forking import Forked, Forker
+from needs import need, summary
 
 from routinectl.core.event import Event
 from routinectl.core.units import to_iso
@@ -182,8 +182,7 @@ def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worksp
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory) -> Path:
     """Return the library that proofs preload; `shim.c` tells what it does to a process."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    need("gcc")
     made = tmp_path_factory.mktemp("shim") / "shim.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-o", made, ROOT / "tests/proofs/shim.c", "-ldl"], check=True)
     return made
@@ -211,6 +210,12 @@ def stop_keepers(root: Path) -> None:
                     os.kill(int(folder.name), signal.SIGKILL)
         except (OSError, ValueError):
             continue
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    reports = terminalreporter.stats.get("skipped", ())
+    for line in summary(report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_line(line)
 
 
 ECHO = "triggers: [{{every: {every}}}]\ntimeout: 1m\naction: {{command: [echo, hello]}}\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,14 +12,14 @@ import threading
 import pytest
 from conftest import ROOT, until
 from model_server import ModelServer
+from needs import needs
 
 from routinectl.core.agent import narrow
-from routinectl.process import trial
 
 pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
-pytestmark = pytest.mark.skipif(not trial.best().level, reason=f"nothing confines here: {trial.best().why_not}")
+pytestmark = needs("confinement")
 KEY = "sk-canary-0123456789"
-LEVELS = ["namespaces", pytest.param("bubblewrap", marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="bwrap is not installed"))]
+LEVELS = ["namespaces", pytest.param("bubblewrap", marks=needs("bwrap"))]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from conftest import ROOT, Workspace, clean_environment, stop_keepers, until
+from needs import needs
 
 from routinectl.api import openapi
 from routinectl.api.endpoints import ENDPOINTS
@@ -605,6 +606,7 @@ def test_two_routines_cannot_have_one_path(site, hook):
     problem(site.client(None).post("/hooks/routine/free", content=b"{}"), 404)
 
 
+@needs("curl", "openssl")
 @pytest.mark.parametrize("keys", ["", "signature: github", "signature: header"])
 def test_the_command_that_webhook_prints_delivers(site, hook, keys):
     name, _ = hook(keys)

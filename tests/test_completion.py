@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pexpect
 import pytest
+from needs import need
 
 DAILY = "triggers: [{daily: '09:00'}]\ntimeout: 5m\naction: {command: [echo, hi]}\n"
 SHELLS = {
@@ -34,8 +34,7 @@ def command(workspace, tmp_path) -> Path:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_tab_completes_commands_ids_and_options(workspace, command, shell):
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+    need(shell)
     workspace.define("backup-nightly", DAILY)
     env = {**workspace.env, "PATH": f"{command}:{workspace.env['PATH']}", "TERM": "dumb" if shell != "fish" else "xterm"}
     child = pexpect.spawn(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,13 @@ import time
 
 import pytest
 from conftest import until
+from needs import needs
 
 from routinectl.core import permissions
 from routinectl.core.permissions import Permissions, refusal
-from routinectl.process import trial
 
-confines = pytest.mark.skipif(not trial.best().level, reason=f"nothing confines here: {trial.best().why_not}")
-LEVELS = ["namespaces", pytest.param("bubblewrap", marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="bwrap is not installed"))]
+confines = needs("confinement")
+LEVELS = ["namespaces", pytest.param("bubblewrap", marks=needs("bwrap"))]
 
 REFUSED = {
     # path, whether it is to be written: why not
@@ -264,7 +263,7 @@ def test_more_files_than_can_be_looked_through_are_denied(workspace):
 
 
 @confines
-@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare is not installed")
+@needs("unshare")
 def test_where_nobody_may_make_user_namespaces_a_read_only_run_is_refused_and_the_others_run(workspace):
     workspace.define("c", "permissions: {level: read_only}\ntimeout: 1m\naction: {command: [touch, /tmp/never-routinectl]}\n")
     workspace.define("free", "timeout: 1m\naction: {command: ['true']}\n")

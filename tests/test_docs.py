@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT, clean_environment, stop_keepers, until
+from needs import needs
 
 from routinectl.cli.main import command_of
 from routinectl.cli.registry import COMMANDS
@@ -87,7 +87,7 @@ def test_man_pages_are_fresh():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+@needs("mandoc")
 def test_man_pages_are_clean_under_mandoc():
     pages = sorted(map(str, (ROOT / "man").glob("*/*")))
     done = subprocess.run(["mandoc", "-Tlint", *pages], capture_output=True, text=True, check=False)

@@ -12,8 +12,7 @@ import threading
 import pytest
 from conftest import ROOT, until
 from model_server import ModelServer
-
-from routinectl.process import trial
+from needs import need, needs
 
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/ROUTINE.yaml"))
 
@@ -120,7 +119,7 @@ def test_disk_space_is_quiet_when_fine_and_fails_when_full(stocked):
     assert "% full" in line["message"]
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@needs("openssl")
 def test_certificate_expiry_names_the_one_that_ends(stocked):
     folder = stocked.root / "data/certificates"
     for name, days in (("good", "365"), ("bad", "5")):
@@ -212,8 +211,7 @@ PROPOSED = {"inbox-triage": "call", "social-post": "call", "repository-gardener"
 @pytest.mark.parametrize("name", MODELS)
 def test_an_example_that_asks_a_model_does_its_work(workspace, name):
     pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
-    if not trial.best().level:
-        pytest.skip(f"nothing confines here: {trial.best().why_not}")
+    need("confinement")
     answers, outcome, message = MODELS[name]
     server = ModelServer(*answers)
     workspace.configure(f"models: {{default: {{provider: openai, model: tiny, base_url: '{server.url}'}}}}")

@@ -21,7 +21,9 @@ from routinectl.files.layout import Layout
 from routinectl.operations.session import Session
 
 CHROMIUM = chromium.find()
-needs_a_browser = pytest.mark.skipif(not CHROMIUM or not importlib.util.find_spec("playwright"), reason="chromium is not installed")
+needs_a_browser = pytest.mark.skipif(
+    not CHROMIUM or not importlib.util.find_spec("playwright"), reason="need chromium (apt-get install chromium)"
+)
 MOST_BYTES = 150_000
 PATIENCE = 20_000  # milliseconds
 

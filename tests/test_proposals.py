@@ -8,11 +8,10 @@ import subprocess
 
 import pytest
 from conftest import until
+from needs import needs
 
-from routinectl.process import trial
-
-pytestmark = pytest.mark.skipif(not trial.best().level, reason=f"nothing confines here: {trial.best().why_not}")
-LEVELS = ["namespaces", pytest.param("bubblewrap", marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="bwrap is not installed"))]
+pytestmark = needs("confinement")
+LEVELS = ["namespaces", pytest.param("bubblewrap", marks=needs("bwrap"))]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ECHO, keepers_of, until
+from needs import need
 
 from routinectl import clock
 from routinectl.core.recovery import Evidence, judge
@@ -209,16 +210,15 @@ def test_a_full_disk_starts_nothing_and_serve_goes_on_when_there_is_room(workspa
     image, mount = tmp_path / "image", tmp_path / "mount"
     mount.mkdir()
     image.write_bytes(b"\0" * 12_000_000)
+    need("mkfs.ext4")
     mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if mkfs is None:
-        pytest.skip("mkfs.ext4 is not installed")
     made = subprocess.run([mkfs, "-q", "-F", str(image)], capture_output=True, check=False)
     if (
         os.getuid() != 0
         or made.returncode
         or subprocess.run(["mount", "-o", "loop", str(image), str(mount)], capture_output=True, check=False).returncode
     ):
-        pytest.skip("a file system cannot be mounted here")
+        pytest.skip("need to mount a file system (as root, with loop devices)")
     try:
         shutil.copytree(workspace.root, mount / "w")
         workspace.root = mount / "w"

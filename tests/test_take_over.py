@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, Workspace, clean_environment, until
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from needs import needs
 
 from routinectl.core import crontab
 from routinectl.core.routine import build
@@ -217,7 +218,7 @@ def test_imported_twice_the_ids_differ(workspace):
     assert [row["id"] for row in workspace.ok("list", "--json").data] == ["id", "id-2"]
 
 
-@pytest.mark.skipif(shutil.which("crontab") is None, reason="cron is not installed")
+@needs("crontab")
 def test_a_real_crontab_is_read_by_itself(workspace):
     before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
     subprocess.run(["crontab", "-"], input="5 4 * * sun id\n", text=True, check=True)

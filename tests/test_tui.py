@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import demo
 import pytest
 import textual
 from conftest import PATIENCE, ROOT, Workspace, clean_environment, stop_keepers, until
+from needs import needs
 
 from routinectl import clock
 from routinectl.files.layout import Layout
@@ -656,7 +656,7 @@ def terminal(workspace, command, size=(100, 28)):
             lambda: subprocess.run([*words, "kill-server"], check=False))  # fmt: skip
 
 
-@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+@needs("tmux")
 def test_in_a_real_terminal_with_a_real_editor(workspace):
     path = workspace.define("hello", "name: Hello\ntriggers: [{daily: '09:00'}]\n" + COMMAND)
     press, seen, end = terminal(workspace, f"EDITOR=\"sed -i 's/09:00/11:30/'\" {sys.executable} -m routinectl tui")

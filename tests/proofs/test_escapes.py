@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, until
+from needs import need
 
 pytestmark = pytest.mark.slow
 ATTEMPTS = Path(__file__).with_name("escapes.py")
@@ -121,8 +121,8 @@ def attempts(workspace, outside, permissions, level="", user=()):
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("level", ["namespaces", "bubblewrap"])
 def test_nothing_gets_out(workspace, outside, level, user):
-    if level == "bubblewrap" and not shutil.which("bwrap"):
-        pytest.skip("bwrap is not installed: apt-get install bubblewrap")
+    if level == "bubblewrap":
+        need("bwrap")
     devices = outside.devices()
     found, before = attempts(workspace, outside, CONFINED, level, USERS[user])
     assert len(found) >= 80

@@ -15,8 +15,9 @@ import sys
 
 import checker
 import pytest
+from needs import needs
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")]
+pytestmark = [pytest.mark.slow, needs("strace")]
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
 X = "triggers: [{daily: '09:00'}]\ntimeout: 1m\naction: {command: ['true']}\n"
 NOW = "triggers: [{every: 1s}]\ntimeout: 1m\nmisfire: {window: 1h}\naction: {command: ['true']}\n"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import until
+from needs import need
 
 pytestmark = pytest.mark.slow
 SHORT = os.environ.get("ROUTINECTL_PROOFS") == "short"
@@ -64,8 +64,8 @@ def stir(folder: Path, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("hints", ["hints", "none"])
 def test_every_final_state_is_offered_once(workspace, hints):
-    if hints == "none" and shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed")
+    if hints == "none":
+        need("unshare")
     seed = int(os.environ.get("ROUTINECTL_SEED", time.time()))
     chance = random.Random(seed)
     folder = workspace.root / "routines/watcher/in"

@@ -27,6 +27,7 @@ from pathlib import Path
 import checker
 import pytest
 from conftest import Workspace, clean_environment, stop_keepers, until
+from needs import needs
 
 from routinectl.core.audit import audit
 from routinectl.files import journal
@@ -42,7 +43,7 @@ LOOPS = 3
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0 or not MKFS, reason="needs root and mkfs.ext4"),
+    needs("root", "mkfs.ext4"),
 ]
 
 
