@@ -247,7 +247,10 @@ def _clone(spec: dict[str, Any]) -> int:
     try:
         return _cloned(flags)
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOSPC, errno.EINVAL):
+        if error.errno == errno.EPERM:
+            why = "this process may make no user namespaces: its service (RestrictNamespaces), its container or a chroot forbids it"
+            raise OSError(error.errno, why) from None
+        if error.errno in (errno.ENOSPC, errno.EINVAL):
             raise OSError(error.errno, "the kernel lets nobody here make user namespaces (sysctl user.max_user_namespaces)") from None
         raise
 
