@@ -30,6 +30,7 @@ ENVIRONMENT = (
     ),
     ("ROUTINECTL_SCAN_INTERVAL", "How often serve looks at all definitions, 60s by default; changes are noticed at once anyway."),
     ("ROUTINECTL_LOG_LEVEL", "error, info or debug."),
+    ("ROUTINECTL_DEBUG", "Set: a fault of routinectl itself shows where it is, as a traceback."),
     ("ROUTINECTL_LOG_FORMAT", "text or json."),
     ("EDITOR, VISUAL", "The editor of edit and add --edit."),
     ("NO_COLOR", "No colours."),

@@ -172,6 +172,8 @@ def _start(wire: socket.socket) -> int:
 def _be(asked: Mapping[str, object], given: Sequence[int]) -> int:
     for number, fd in enumerate(given):
         os.dup2(fd, number)
+        name, mode = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))[number]
+        setattr(sys, name, open(number, mode, buffering=1 if number == 2 else -1, closefd=False))  # noqa: SIM115  # as an interpreter finds them
     os.closerange(3, 1 << 16)
     os.environ.clear()
     os.environ.update(asked["env"])

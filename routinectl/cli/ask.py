@@ -22,8 +22,7 @@ from routinectl.process import editor
 
 def line(question: str, default: str = "") -> str:
     """Ask for one line; an empty answer takes the default. Raises KeyboardInterrupt at the end of input."""
-    sys.stderr.write(f"{question}{f' [{default}]' if default else ''}: ")
-    sys.stderr.flush()
+    output.say(f"{question}{f' [{default}]' if default else ''}: ", end="")
     answer = sys.stdin.readline()
     if not answer:
         raise KeyboardInterrupt

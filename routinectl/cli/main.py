@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,57 +11,91 @@ from typing import Any
 
 from routinectl.version import VERSION
 
+_DEBUG = "ROUTINECTL_DEBUG"  # set: the traceback of a fault of ours is shown
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises for something a user did."""
     _open_standard_descriptors()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words in (["--version"], ["version"]):
-        print(f"routinectl {VERSION}")
-        return 0
+    code = _end_of(words)
     try:
-        return _run(words)
+        sys.stdout.flush()
+    except OSError as error:
+        _forget_output()
+        return code if isinstance(error, BrokenPipeError) else code or _say(error)
+    return code
+
+
+def _end_of(words: list[str]) -> int:
+    """Run one command and return how it ended: the outermost place, which nothing passes."""
+    try:
+        if words in (["--version"], ["version"]):
+            print(f"routinectl {VERSION}")
+            return 0
+        return _run(list(words))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has had enough: no error, and no complaint from the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has had enough: no error
+        _forget_output()
         return 0
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw is told as one, and never as a traceback
+        return _say(error, words)
 
 
 def _open_standard_descriptors() -> None:
-    """Give whoever was started with a closed 0, 1 or 2 an empty one: else the next file opened would be written into."""
+    """Give whoever was started with a closed 0, 1 or 2 an empty one: else the next file opened would be written into.
+
+    What a terminal or a locale cannot show is written as its number: names are data, and no answer ends at one letter.
+    """
     streams = ("stdin", "r"), ("stdout", "w"), ("stderr", "w")
     for fd, (name, mode) in enumerate(streams):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), fd)
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - it lives as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    from routinectl.cli import output
+
+    output.forget(sys.stdout)
 
 
 def _run(words: list[str]) -> int:
+    name, rest = _split(words)
+    if name is None:
+        from routinectl.cli.help import overview
+
+        print(overview())
+        return 0
+    return _dispatch(name, rest)
+
+
+def _say(error: Exception, words: Sequence[str] = ()) -> int:
+    """Say what ended a command, and return its exit code."""
+    import shlex
+    import traceback
+
     from routinectl.cli import output
     from routinectl.errors import RoutinectlError, UsageError
 
-    try:
-        name, rest = _split(words)
-        if name is None:
-            from routinectl.cli.help import overview
-
-            print(overview())
-            return 0
-        return _dispatch(name, rest)
-    except RoutinectlError as error:
-        output.error(error)
-        return error.exit_code
-    except BrokenPipeError:
-        raise
-    except OSError as error:
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        output.error(RoutinectlError(f"{where}{error.strerror or error}", "routinectl doctor"))
-        return 1
-    except UnicodeError as error:
-        output.error(UsageError(f"text that is not UTF-8: {error}", "export LC_ALL=C.UTF-8"))
-        return 2
+        error = RoutinectlError(f"{where}{error.strerror or error}", "routinectl doctor")
+    elif isinstance(error, UnicodeError):
+        error = UsageError(f"text that is not UTF-8: {error}", "export LC_ALL=C.UTF-8")
+    elif not isinstance(error, RoutinectlError):
+        if os.environ.get(_DEBUG):
+            traceback.print_exception(error)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error} (in {os.path.basename(place.filename)}:{place.lineno})"
+        hint = f"{_DEBUG}=1 {shlex.join(['routinectl', *words])}    # shows where; please report it"
+        error = RoutinectlError(f"this is a fault of routinectl: {what}", hint)
+    output.error(error)
+    return error.exit_code
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:
@@ -126,14 +162,15 @@ def invoke(name: str, rest: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         message = str(error.format_message()).strip().rstrip(".")
-        raise UsageError(message[:1].lower() + message[1:], f"routinectl {name} --help") from None
+        missing = message.startswith("Missing ")
+        raise UsageError(message[:1].lower() + message[1:], first_example(name) if missing else f"routinectl {name} --help") from None
     return result if isinstance(result, int) else 0
 
 
 def _with_values(words: list[str], optional: Mapping[str, str]) -> list[str]:
     """Give options that may stand without a value the one that they mean then."""
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], "-"], strict=True):
+    for word, following in itertools.pairwise([*words, "-"]):
         found += [word, optional[word]] if word in optional and following.startswith("-") else [word]
     return found
 
@@ -153,6 +190,11 @@ def module_of(name: str) -> Any:
     return importlib.import_module(f"routinectl.cli.commands.{BY_NAME[name].module}")
 
 
+def first_example(name: str) -> str:
+    """Return the first example of a command's help: what to paste where something is missing."""
+    return str(module_of(name).EXAMPLES).strip().splitlines()[0]
+
+
 def command_of(name: str) -> Any:
     """Return a command as click would run it; only its own module is imported."""
     import typer
@@ -166,7 +208,7 @@ def command_of(name: str) -> Any:
     if subcommands is None:
         app.command(name, help=text_of(module.command, module.EXAMPLES))(module.command)
         return typer.main.get_command(app)
-    app.callback(help=text_of(module, module.EXAMPLES), no_args_is_help=True)(lambda: None)
+    app.callback(help=text_of(module, module.EXAMPLES))(lambda: None)
     for function in subcommands:
         app.command(function.__name__.rstrip("_"), help=text_of(function, ""))(function)
     return typer.main.get_command(app)

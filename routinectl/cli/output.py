@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from routinectl.cli import context
@@ -20,9 +21,17 @@ _OF_OUTCOME = {"succeeded": "green", "quiet": "green", "active": "green", "faile
                "paused": "yellow", "cancelled": "yellow", "disabled": "grey", "completed": "grey"}  # fmt: skip
 
 
-def say(text: str) -> None:
-    """Talk to a person: standard error, so that it never mixes with data."""
-    print(text, file=sys.stderr, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    """Talk to a person: standard error, so that it never mixes with data. Where nobody listens, what was asked is done all the same."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        forget(sys.stderr)
+
+
+def forget(stream: TextIO) -> None:
+    """Write what is still to be flushed to nowhere, so that the interpreter does not complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write(text: str) -> None:

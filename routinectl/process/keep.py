@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from routinectl.errors import RoutinectlError
+
 if TYPE_CHECKING:
     from routinectl.process.wire import Wire
 
@@ -45,7 +47,10 @@ def connect(folder: Path) -> tuple[Wire, dict[str, Any]] | None:
 
 
 def start(folder: Path, log: int, runs_folder: int, lock: int) -> None:
-    """Start a keeper that listens in `folder`. It inherits the lock, so there is never a second one beside it."""
+    """Start a keeper that listens in `folder`. It inherits the lock, so there is never a second one beside it.
+
+    Raises RoutinectlError where it does not come up.
+    """
     import socket
     import subprocess
 
@@ -58,11 +63,15 @@ def start(folder: Path, log: int, runs_folder: int, lock: int) -> None:
         listener.bind(path)
         listener.listen(64)
         fds = [listener.fileno(), log, runs_folder, lock]
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), *map(str, fds)],
             pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True, check=True,
+            cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True, check=False,
         )  # fmt: skip
+        if done.returncode:
+            raise RoutinectlError(
+                f"the keeper, which runs are started by, could not be started (exit code {done.returncode})", "ulimit -n 1024; ulimit -u"
+            )
     finally:
         listener.close()
         os.close(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,3 +54,4 @@ def _print(events: list[Event], *, as_json: bool) -> None:
         shown = {key: value for key, value in event.data.items() if key not in ("definition", "at", "problems") and value not in (None, "")}
         details = " ".join(f"{key}={value}" for key, value in shown.items() if not isinstance(value, (dict, list)))
         output.write(output.safe(f"{event.time}  {event.type:<22} {event.subject:<20} {details}"))
+    sys.stdout.flush()  # whoever reads along in a pipe hears of it now

@@ -26,7 +26,7 @@ def command(
     url: Annotated[str, typer.Option(metavar="URL", help="A server (serve --http) instead of the workspace here.")] = "",
     token_file: Annotated[str, typer.Option(metavar="FILE", help="A file with the token for --url; else ROUTINECTL_TOKEN.")] = "",
     light: Annotated[bool, typer.Option("--light", help="Dark on light; else light on dark. Ctrl+P has more themes.")] = False,
-) -> None:
+) -> int:
     """Look at the routines and act on them, in the terminal (extra `tui`).
 
     One table of all, live: when each fires, how its last runs ended, what waits for a person. `?` shows the keys. It works
@@ -49,8 +49,7 @@ def command(
     app = Tui(source)
     app.first_theme = THEMES[int(light)].name
     app.run()
-    if app.return_code:
-        sys.exit(app.return_code)
+    return app.return_code or 0
 
 
 def _token(file: str) -> str:
