@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import re
@@ -192,6 +193,39 @@ def test_signing_in_and_out(browser, site):
     other.get_by_label("Token").wait_for()
     window.get_by_role("button", name="Sign out").click()
     window.get_by_label("Token").wait_for()
+    context.close()
+
+
+LINKS = [
+    ("a new window", "", "token={good}", "Routines", "/"), ("a new window, to a place", "", "token={good}&to=/health", "Health", "/#/health"),
+    ("an open window", "#/timeline", "token={good}", "Routines", "/"), ("an open window, to a place", "#/timeline", "token={good}&to=/routines/linked", "Linked", "/#/routines/linked"),
+    ("the sign-in page", "out", "token={good}&to=/health", "Health", "/#/health"), ("no place of this page", "", "token={good}&to=https://evil.example/", "Routines", "/"),
+    ("a wrong token", "", "token=rtn_wrong", "routinectl", "/"), ("a wrong token in an open window", "#/health", "token=rtn_wrong%", "routinectl", "/"),
+    ("a wrong token, to a place", "out", "token=rtn_wrong&to=/health", "routinectl", "/#/health"),
+]  # fmt: skip
+
+
+@needs_a_browser
+@pytest.mark.parametrize(("before", "link", "heading", "address"), [row[1:] for row in LINKS], ids=[row[0] for row in LINKS])
+def test_a_link_signs_in_and_leaves_no_trace(site, browser, before, link, heading, address):
+    define(site, "linked", HELLO % "Linked")
+    good = site.token()
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    window = context.new_page()
+    if before:
+        window.goto(site.url if before == "out" else f"{site.url}/#token={good}")
+        window.get_by_role("heading", level=1).wait_for()
+    if before.startswith("#"):
+        go(window, before)
+        window.get_by_role("heading", name=before[2:].title(), exact=True).wait_for()
+    window.goto(f"{site.url}/#{link.format(good=good)}")
+
+    window.get_by_role("heading", name=heading, exact=True).wait_for()
+    assert window.get_by_role("alert").count() == ("wrong" in link)
+    assert window.url == site.url + address
+    history = context.new_cdp_session(window).send("Page.getNavigationHistory")
+    assert not [entry["url"] for entry in history["entries"] if "token" in entry["url"]]
     context.close()
 
 
@@ -525,6 +559,88 @@ def test_the_timeline_has_what_was_and_what_will_be(homelab, visit):
     for zoom in ("6 hours", "7 days", "90 days"):
         window.get_by_role("button", name=zoom).click()
         window.get_by_role("img", name=re.compile("Disk space: .*planned")).wait_for()
+
+
+STATES = {
+    "ends": ("action: {command: [echo, hi]}", "succeeded"),
+    "fails": ("action: {command: 'echo no; exit 3'}", "failed"),
+    "retries": ("retry: {attempts: 3, delay: 1h}\naction: {command: 'exit 3'}", "run.retrying"),
+    "runs": ("action: {command: [sleep, '50']}", "run.started"),
+    "lacks": ("action: {command: [./no-such-program]}", "not_started"),
+    "late": ("kill_grace: 1s\naction: {command: [sleep, '50']}", "timed_out"),
+    "held": ("quiet_hours: {start: '00:00', end: '23:59'}\naction: {command: [echo, hi]}", "run.requested"),
+    "asks": ("approval: every_run\naction: {command: [echo, hi]}", "approval.requested"),
+    "skips": ("concurrency: {policy: forbid}\naction: {command: [sleep, '50']}", "skipped"),
+    "listens": ("triggers: [{message: {channel: alerts}}, {webhook: {}}]\ncooldown: 1h\naction: {command: [echo, hi]}", "succeeded"),
+}
+ODD = re.compile(r"\bnull\b|\bundefined\b|\bNaN\b|\[object|Invalid Date|Infinity")
+SEEN = """[document.title, document.body.innerText, ...[...document.querySelectorAll('*')].flatMap((node) => [
+    ...[...node.attributes].map((item) => item.value), ...("value" in node ? [String(node.value)] : [])])].join("\\n")"""
+
+
+def brought_about(workspace):
+    """Bring runs into every state there is, under a serve."""
+    for name, (keys, _) in STATES.items():
+        workspace.define(name, f"name: It {name}\ntimeout: {'1s' if name == 'late' else '1m'}\n{keys}\n")
+    until(lambda: workspace.ok("list").out.count("\n") > len(STATES))
+    for name in (*STATES, "skips"):
+        workspace.run("run-now", name)
+    for name, (_, wanted) in STATES.items():
+        until(functools.partial(has_come, workspace, name, wanted))
+
+
+def has_come(workspace, name, wanted):
+    events = workspace.events(subject=name)
+    return any(wanted in (event["type"], event["data"].get("outcome"), event["type"].rpartition(".")[2]) for event in events)
+
+
+@needs_a_browser
+def test_what_is_not_there_is_never_shown_as_a_word(tmp_path_factory, visit):
+    root = tmp_path_factory.mktemp("states") / "homelab"
+    demo.make(root, clock.now())
+    workspace = Workspace(root, clean_environment(tmp_path_factory.mktemp("home")))
+    with serve(workspace) as serving:
+        where = Site(workspace, f"http://{address_of(serving)}", serving)
+        until(lambda: _answers(where.url))
+        brought_about(workspace)
+        window = visit(where=where)
+        found = []
+        for view in (
+            *VIEWS[1:],
+            VIEWS[0],
+            *(f"#/routines/{name}" for name in STATES),
+            *(f"#/routines/{name}/edit" for name in STATES),
+            *runs_of(workspace),
+        ):
+            window.evaluate("document.querySelector('main > *').id = 'before'")
+            go(window, view)
+            window.locator("#before").wait_for(state="detached")
+            window.locator("main h1").first.wait_for()
+            found += [
+                f"{view}: {text[max(at.start() - 60, 0) : at.end() + 60]!r}"
+                for text in [window.evaluate(SEEN)]
+                for at in ODD.finditer(text)
+            ]
+        assert found == []
+    stop_keepers(root)
+
+
+def runs_of(workspace):
+    runs = {
+        (event["subject"], event["data"].get("run") or event["data"].get("request"))
+        for event in workspace.events()
+        if event["subject"] in (*STATES, "disk-space")
+    }
+    return [f"#/routines/{name}/runs/{run}" for name, run in sorted(runs, key=str) if run]
+
+
+def test_only_one_place_puts_things_into_the_page():
+    """What is not there is left out there; `replaceChildren(null)` would show the word."""
+    for name, file in pages.files().items():
+        if name.endswith(".js") and name != "dom.js":
+            assert not re.findall(
+                r"\.(?:replaceChildren|replaceWith|prepend|insertBefore)\(|\.append\((?!text\)|h\()", file.data.decode()
+            ), name
 
 
 @needs_a_browser

@@ -19,8 +19,16 @@ function build(node, props, children) {
     else if (key in node && !(node instanceof SVGElement) && key !== "list") node[key] = value;
     else node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  node.append(...solid(children));
   return node;
+}
+
+/** What is to be shown of children: what is not there is left out, and never shown as a word. */
+const solid = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== "" && !Number.isNaN(child));
+
+/** Put these, and nothing else, into an element. */
+export function fill(node, ...children) {
+  node.replaceChildren(...solid(children));
 }
 
 export const pill = (text, kind = "") => h("span", { className: `pill ${kind}` }, text);
@@ -55,6 +63,7 @@ function format(zone, options) {
 /** An instant as `Mon 23 Nov, 09:00`, in a zone; with the year when it is not this one. */
 export function when(iso, zone) {
   const at = new Date(iso);
+  if (!iso || Number.isNaN(at.getTime())) return "–";
   const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
   return format(zone, { weekday: "short", day: "numeric", month: "short", year, hour: "2-digit", minute: "2-digit" }).format(at);
 }
@@ -66,6 +75,7 @@ export function clockTime(iso, zone) {
 /** Seconds as people say them: `4 s`, `3 min`, `2 h 5 min`, `3 d 4 h`. */
 export function span(seconds) {
   const whole = Math.max(Math.round(seconds), 0);
+  if (Number.isNaN(whole)) return "–";
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return whole < 600 && whole % 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 60)} min`;
   if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;

@@ -1,6 +1,6 @@
 // The frame: who is there, where one is, what is live. Each view is {title, node, update(events), close()}.
 
-import { h, hidden, setClock, tick, toast } from "./dom.js";
+import { fill, h, hidden, setClock, tick, toast } from "./dom.js";
 import { me } from "./actions.js";
 import { get, hasToken, setToken, store } from "./server.js";
 import { routines } from "./view-routines.js";
@@ -40,7 +40,7 @@ function login(fault = "") {
   app.className = "";
   const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, aria: { describedby: "token-note", invalid: String(Boolean(fault)) } });
   const keep = h("input", { type: "checkbox", id: "keep" });
-  app.replaceChildren(h("main", { id: "content", className: "login", tabIndex: -1 }, h("div", { className: "sheet" },
+  fill(app, h("main", { id: "content", className: "login", tabIndex: -1 }, h("div", { className: "sheet" },
     h("img", { src: ICON, alt: "" }), h("h1", { tabIndex: -1 }, "routinectl"),
     h("p", { className: "soft" }, "Sign in with a token of this workspace."), fault && h("p", { className: "notice bad", role: "alert" }, fault),
     h("form", { onsubmit: (event) => { event.preventDefault(); setToken(field.value.trim(), keep.checked); begin(); } },
@@ -85,7 +85,7 @@ function frame() {
     setTheme(THEMES[(THEMES.indexOf(localStorage.getItem(THEME) || "system") + 1) % THEMES.length]);
     theme.textContent = themeText();
   } }, themeText());
-  app.replaceChildren(
+  fill(app,
     h("header", { className: "side" },
       h("div", { className: "brand" }, h("img", { src: ICON, alt: "" }), h("span", {}, "routinectl", h("small", {}, me.workspace))),
       h("nav", { aria: { label: "Main" } }, h("ul", {}, PLACES.map(([href, text]) => h("li", {}, h("a", { href }, text, text === "Approvals" ? waiting : null))))),
@@ -101,7 +101,7 @@ function state() {
   const text = { live: me.serve_alive === false ? "Live, but no serve runs" : "Live", stale: `Stale since ${new Date(store.since).toLocaleTimeString("en-GB")}`, loading: "Connecting" }[store.state];
   if (live.textContent !== text) live.textContent = text;
   const count = [...store.rows.values()].reduce((sum, row) => sum + (row.status === "draft" || row.badges.includes("approval") ? 1 : 0) + row.proposals + (row.reviews ? 1 : 0), 0);
-  waiting.replaceChildren(...(count ? [String(count), hidden(" waiting")] : []));
+  fill(waiting, count ? [String(count), hidden(" waiting")] : null);
   waiting.hidden = !count;
 }
 
@@ -114,6 +114,16 @@ async function heard(events) {
   }, () => {});
   state();
   view?.update(events);
+}
+
+/** Take the token of a sign-in link, `#token=...` or `#token=...&to=/routines/x`; right or wrong, it stays neither in the address nor in the history. */
+function tokenOfLink() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (!given.has("token")) return false;
+  const to = given.get("to") || "";
+  history.replaceState(null, "", to.startsWith("/") ? `/#${to}` : "/");
+  setToken(given.get("token"));
+  return true;
 }
 
 // -- where one is
@@ -144,7 +154,7 @@ async function show() {
   view = made;
   document.title = `${made.title} · routinectl`;
   const main = document.getElementById("content");
-  main.replaceChildren(made.node);
+  fill(main, made.node);
   if (hash) main.querySelector("h1")?.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
@@ -154,12 +164,8 @@ const missing = () => still("Not here", h("div", { className: "empty" }, h("h1",
 const fault = (error) => still("Not here", h("div", { className: "empty" }, h("h1", { tabIndex: -1 }, error.status === 404 ? "There is no such thing" : "That did not work"), h("p", {}, error.message), h("p", {}, h("a", { className: "button", href: "#/" }, "All routines"))));
 
 setTheme(localStorage.getItem(THEME) || "system");
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => { if (tokenOfLink()) { close(); store.close(); begin(); } else if (hasToken()) show(); });
 addEventListener("unhandledrejection", (event) => { toast(`Something went wrong here: ${event.reason?.message || event.reason}`, true); });
 setInterval(() => { if (!document.hidden) tick(); }, 1000);
-const given = location.hash.match(/^#token=(.+)$/);
-if (given) {
-  history.replaceState(null, "", "/"); // a token does not stay in the address
-  setToken(decodeURIComponent(given[1]));
-}
+tokenOfLink();
 if (hasToken()) begin(); else login();

@@ -1,6 +1,6 @@
 // Making and changing a routine: a form, or the YAML itself. Both are checked as one types, and say when it would fire.
 
-import { faults, fires, h, toast } from "./dom.js";
+import { faults, fill, fires, h, toast } from "./dom.js";
 import { call, Fault, get, routine as path, store } from "./server.js";
 import { me } from "./actions.js";
 
@@ -106,17 +106,17 @@ export async function form(id) {
       const found = await call("POST", "/check", { id: id || "new-routine", ...asked });
       if (mine === number) show(found);
     } catch (error) {
-      if (mine === number) preview.replaceChildren(h("h2", {}, "Preview"), h("p", { className: "bad" }, error.message));
+      if (mine === number) fill(preview, h("h2", {}, "Preview"), h("p", { className: "bad" }, error.message));
     }
   }
 
   function show(found) {
     const mine = found.problems.filter((item) => state.touched || id || !["name", "action.command"].includes(item.path));
-    preview.replaceChildren(...[h("h2", {}, "What it means"),
+    fill(preview, h("h2", {}, "What it means"),
       found.words ? h("p", {}, h("strong", {}, found.words), " ", h("span", { className: "soft" }, found.timezone)) : null,
       found.good && found.external ? h("p", { className: "notice" }, "↗ Its runs may have effects outside this machine.") : null,
       found.words ? fires(found.next) : null, mine.length ? faults(mine) : found.good || found.words ? null : h("p", { className: "soft" }, "Fill it in; this says when it would run."),
-      found.good ? h("p", { className: "soft small" }, `A run may: ${found.may}`) : null].filter(Boolean));
+      found.good ? h("p", { className: "soft small" }, `A run may: ${found.may}`) : null);
     for (const node of editor.querySelectorAll("[data-path]")) {
       const fault = !found.good && mine.find((item) => item.path.startsWith(node.dataset.path));
       node.setAttribute("aria-invalid", String(Boolean(fault)));
@@ -162,7 +162,7 @@ export async function form(id) {
       every: () => [text("every", "How often", "15m")], cron: () => [text("cron", "Cron expression", "*/15 8-18 * * mon-fri")],
       words: () => [text("text", "The schedule in words", "weekdays at 9:30")], none: () => [],
     };
-    const draw = () => box.replaceChildren(select, ...parts[value.kind]());
+    const draw = () => fill(box, select, parts[value.kind]());
     const select = h("select", { id: "f-kind", onchange: () => { changed({ kind: select.value }); draw(); } }, KINDS.map(([kind, label]) => h("option", { value: kind, selected: kind === value.kind }, label)));
     draw();
     return box;
@@ -177,7 +177,7 @@ export async function form(id) {
     const parts = { command: () => [area("Command", 2, "tar czf backup.tgz data")], prompt: () => [area("Prompt", 5, "Summarise what changed since yesterday.")],
       agent: () => [h("div", { className: "field" }, h("label", { htmlFor: "f-use" }, "Agent"), h("select", { id: "f-use", onchange: later, data: { path: "action.agent" } },
         agents.map((item) => h("option", { value: item.name, selected: item.name === value.use }, item.name)))), area("Task", 4, "Look through the repository and say what is stale.")] };
-    const draw = () => box.replaceChildren(...parts[value.kind]());
+    const draw = () => fill(box, parts[value.kind]());
     const kinds = ACTIONS.filter(([kind]) => kind !== "agent" || agents.length || value.kind === "agent");
     const select = h("select", { id: "f-action", onchange: () => { value.kind = select.value; value.text = field("text").value; draw(); later(); } }, kinds.map(([kind, label]) => h("option", { value: kind, selected: kind === value.kind }, label)));
     draw();
@@ -187,10 +187,10 @@ export async function form(id) {
   function textual() {
     return [h("div", { className: "field" }, h("label", { htmlFor: "f-yaml" }, "ROUTINE.yaml"), h("textarea", { id: "f-yaml", className: "editor", spellcheck: false, value: state.text, data: { path: "" }, rows: 24,
       oninput: (event) => { state.text = event.target.value; later(); } })),
-    id ? null : h("div", { className: "field" }, h("label", { htmlFor: "f-id" }, "Id"), h("input", { id: "f-id", placeholder: "my-routine", autocomplete: "off" }), h("span", { className: "note" }, "The name of its folder: lower-case letters, digits and -"))].filter(Boolean);
+    id ? null : h("div", { className: "field" }, h("label", { htmlFor: "f-id" }, "Id"), h("input", { id: "f-id", placeholder: "my-routine", autocomplete: "off" }), h("span", { className: "note" }, "The name of its folder: lower-case letters, digits and -"))];
   }
 
-  function draw() { editor.replaceChildren(...(state.yaml ? textual() : fields())); }
+  function draw() { fill(editor, state.yaml ? textual() : fields()); }
 
   const faces = h("div", { className: "tabs", role: "group", aria: { label: "Edited as" } }, [["Form", false], ["YAML", true]].map(([text, yaml]) => h("button", { type: "button", aria: { pressed: String(state.yaml === yaml) }, onclick: async () => {
     await turn(yaml);

@@ -1,13 +1,13 @@
 // What is about more than one routine: what waits for a person, agents, budgets, the health of it all.
 
-import { ago, badges, diff, faults, h, pill, ticking, tone, when, words, yaml } from "./dom.js";
+import { ago, badges, diff, faults, fill, h, pill, ticking, tone, when, words, yaml } from "./dom.js";
 import { applyProposal, approve, cancel, deny, mayWrite, me, rejectProposal, review } from "./actions.js";
 import { get, routine as path, store } from "./server.js";
 
 /** A view that is drawn anew whenever an event of these kinds comes. */
 function redrawn(title, draw, kinds) {
   const place = h("div");
-  const again = async () => place.replaceChildren(...(await draw(again)).filter(Boolean));
+  const again = async () => fill(place, await draw(again));
   return again().then(() => ({
     title, node: place, close: () => {},
     update: (events) => { if (events.some((event) => event.type === "connected" || kinds.some((kind) => event.type.startsWith(kind)))) again().catch(() => {}); },

@@ -1,6 +1,6 @@
 // One routine: what it is, when it fires, why it last did not, its runs; and one run with its output as it comes.
 
-import { badges, faults, fires, h, pill, spark, span, ticking, tone, when, words, yaml } from "./dom.js";
+import { badges, faults, fill, fires, h, pill, span, spark, ticking, tone, when, words, yaml } from "./dom.js";
 import { approve, attempt, cancel, deny, mayDraft, mayWrite, me, pause, remove, resume, runNow, runWith, toggle } from "./actions.js";
 import { get, routine as path, store, stream } from "./server.js";
 
@@ -14,7 +14,7 @@ export async function routine(id) {
     const row = store.rows.get(id);
     const [found, history, text, why] = await Promise.all([
       get(path(id)), get(path(id, `/history?limit=${LIMIT}`)), get(path(id, "/definition")), get(path(id, "/why")).catch(() => null)]);
-    if (!stopped) place.replaceChildren(...page(id, { ...row, ...found, name: row?.name || found.name }, history.items, text, why));
+    if (!stopped) fill(place, page(id, { ...row, ...found, name: row?.name || found.name }, history.items, text, why));
   }
 
   await draw();
@@ -25,7 +25,7 @@ export async function routine(id) {
 }
 
 function gone(error, place) {
-  if (error.status === 404) place.replaceChildren(h("div", { className: "empty" }, h("h2", {}, "It is deleted"), h("p", {}, "What it did stays on record."), h("a", { className: "button", href: "#/" }, "All routines")));
+  if (error.status === 404) fill(place, h("div", { className: "empty" }, h("h2", {}, "It is deleted"), h("p", {}, "What it did stays on record."), h("a", { className: "button", href: "#/" }, "All routines")));
 }
 
 function page(id, row, history, text, why) {
@@ -49,7 +49,7 @@ function page(id, row, history, text, why) {
     h("div", { className: "columns" },
       h("div", {}, runs(id, row, history), definition(text)),
       h("div", {}, nextFires(row), reason(why), facts(row))),
-  ].filter(Boolean);
+  ];
 }
 
 function runs(id, row, history) {
@@ -77,7 +77,7 @@ const nextFires = (row) => h("section", { className: "sheet" }, h("h2", {}, "Nex
 
 function reason(why) {
   if (!why) return null;
-  const rule = why.rule && `${why.rule}: ${typeof why.value === "object" ? JSON.stringify(why.value) : why.value}`;
+  const rule = !why.rule || why.value == null ? why.rule : `${why.rule}: ${typeof why.value === "object" ? JSON.stringify(why.value) : why.value}`;
   return h("section", { className: "sheet" }, h("h2", {}, why.verdict === "ran" ? "Why it last ran" : "Why it did not run"), h("dl", { className: "facts" },
     [["Verdict", words(why.verdict)], ["Slot", why.slot], ["Reason", words(why.reason)], ["Rule", rule], ["Said at", why.place], ["What helps", why.remedy]]
       .filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
@@ -105,14 +105,14 @@ export async function run(id, name) {
     const found = await get(path(id, `/runs/${encodeURIComponent(name)}`));
     const going = found.state !== "ended";
     const fact = (label, value) => value && [h("dt", {}, label), h("dd", {}, value)];
-    place.replaceChildren(
+    fill(place,
       h("div", { className: "head" }, h("div", {}, h("p", { className: "small" }, h("a", { href: `#/routines/${id}` }, row.name)), h("h1", { tabIndex: -1 }, `Run ${name}`),
         h("div", { className: "pills" }, pill(words(going ? found.state : found.outcome), tone(going ? "running" : found.outcome)))),
       h("div", { className: "actions" }, going && mayWrite() && h("button", { type: "button", className: "danger", onclick: () => cancel(id, name) }, "Stop it"))),
       found.state === "waiting" ? h("p", { className: "notice" }, waits(found)) : null,
       h("section", { className: "sheet" }, h("dl", { className: "facts" }, fact("Trigger", found.trigger), fact("Why", words(found.reason)), fact("Started", found.started_at ? when(found.started_at, row.timezone) : found.since && ticking(found.since, "ago")),
-        fact("Took", found.started_at && found.completed_at && span((new Date(found.completed_at) - new Date(found.started_at)) / 1000)), fact("Exit code", found.exit_code !== undefined && String(found.exit_code)),
-        fact("Tokens", found.tokens && String(found.tokens)), fact("Cost", found.cost !== undefined && `$${found.cost}`), fact("Says", found.message))),
+        fact("Took", found.started_at && found.completed_at && span((new Date(found.completed_at) - new Date(found.started_at)) / 1000)), fact("Exit code", found.exit_code != null && String(found.exit_code)),
+        fact("Tokens", found.tokens && String(found.tokens)), fact("Cost", found.cost != null && `$${found.cost}`), fact("Says", found.message))),
       h("section", { className: "sheet" }, h("h2", {}, "Output"), output));
     if (found.state !== "waiting") follow ??= listen();
     return going;
@@ -120,7 +120,7 @@ export async function run(id, name) {
 
   async function listen() {
     const atEnd = () => output.scrollHeight - output.scrollTop - output.clientHeight < 40;
-    output.replaceChildren();
+    fill(output);
     try {
       await stream(path(id, `/runs/${encodeURIComponent(name)}/log?follow=1`), (text) => {
         const stick = atEnd();
@@ -131,7 +131,7 @@ export async function run(id, name) {
     } catch (error) {
       if (error.name === "AbortError" || error.status === 401) return; // signed out: the events end too, and the frame says so
       const found = error.status === 404 ? await get(path(id, `/runs/${encodeURIComponent(name)}`)).catch((fault) => fault) : {};
-      if (found.state === "ended" || found.status === 404) output.replaceChildren(h("span", { className: "soft" }, "There is no output of this run (any more)."));
+      if (found.state === "ended" || found.status === 404) fill(output, h("span", { className: "soft" }, "There is no output of this run (any more)."));
       // It has not written anything yet, or the server is away for a moment.
       else setTimeout(() => { if (!stop.signal.aborted) follow = listen(); }, 300);
     }

@@ -1,7 +1,7 @@
 // All routines, as cards or as a table: search, filters, order. Only what is looked at is drawn.
 
-import { ago, badges, h, pill, spark, ticking, tone, when, words } from "./dom.js";
-import { mayDraft, mayWrite, remove, runNow, toggle } from "./actions.js";
+import { ago, badges, fill, h, pill, spark, ticking, tone, when, words } from "./dom.js";
+import { mayDraft, mayWrite, me, remove, runNow, toggle } from "./actions.js";
 import { store } from "./server.js";
 
 const STEP = 24;
@@ -49,7 +49,7 @@ export function routines() {
       localStorage.setItem("routinectl.table", table ? "1" : "0");
       for (const node of faces.children) node.setAttribute("aria-pressed", String(node === event.currentTarget));
       drawn.clear();
-      place.replaceChildren();
+      fill(place);
       draw();
     } }, text)));
 
@@ -66,7 +66,7 @@ export function routines() {
     const total = store.rows.size;
     count.textContent = rows.length === total ? `${total} ${total === 1 ? "routine" : "routines"}` : `${rows.length} of ${total} routines`;
     if (!rows.length) {
-      place.replaceChildren(total ? nothing() : empty());
+      fill(place, total ? nothing() : empty());
       drawn.clear();
       return;
     }
@@ -74,7 +74,7 @@ export function routines() {
     let list = place.querySelector("[data-list]");
     if (!list) {
       list = wanted.table ? h("tbody", { data: { list: "" } }) : h("ul", { className: "cards", data: { list: "" } });
-      place.replaceChildren(wanted.table ? table(list) : list);
+      fill(place, wanted.table ? table(list) : list);
     }
     const focus = document.activeElement?.closest?.("[data-list]") ? [document.activeElement.closest("[data-id]")?.dataset.id, document.activeElement.dataset.act] : null;
     const nodes = visible.map((row) => {
@@ -84,15 +84,15 @@ export function routines() {
       drawn.set(row.id, [row, node]);
       return node;
     });
-    if (nodes.length !== list.children.length || nodes.some((node, index) => list.children[index] !== node)) list.replaceChildren(...nodes);
+    if (nodes.length !== list.children.length || nodes.some((node, index) => list.children[index] !== node)) fill(list, nodes);
     if (focus) list.querySelector(`[data-id="${focus[0]}"] [data-act="${focus[1]}"]`)?.focus({ preventScroll: true });
     if (shown < rows.length) { place.after(sentinel); watcher.observe(sentinel); } else sentinel.remove();
   }
 
   const nothing = () => h("div", { className: "empty" }, h("h2", {}, "Nothing fits"), h("p", {}, "No routine has all that is asked for."),
     h("button", { type: "button", onclick: () => { Object.assign(wanted, { text: "", status: "", tag: "" }); location.reload(); } }, "Show all"));
-  const empty = () => h("div", { className: "empty" }, h("h2", {}, "No routines yet"),
-    h("p", {}, "A routine is work that comes again: a command, a prompt or an agent, on a clock or when something happens."),
+  const empty = () => h("div", { className: "empty" }, h("h2", {}, store.none || "No routines yet"),
+    h("p", {}, me.sees_all ? "" : "This token sees the routines of one owner: another token may see more (routinectl token create --owner NAME). ", "A routine is work that comes again: a command, a prompt or an agent, on a clock or when something happens."),
     mayDraft() ? h("a", { className: "button primary", href: "#/new" }, "Create the first one") : h("p", {}, "Your token may only read."));
 
   draw();

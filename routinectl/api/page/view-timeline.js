@@ -1,6 +1,6 @@
 // All routines on one axis: what happened to the left of now, what is planned to the right, and where too much comes at once.
 
-import { h, svg, tone, words } from "./dom.js";
+import { fill, h, svg, tone, words } from "./dom.js";
 import { get, store } from "./server.js";
 
 const HOUR = 3600_000;
@@ -28,7 +28,7 @@ export async function timeline() {
     const [before, after, cells] = ZOOMS[zoom];
     const rows = [...store.rows.values()].filter((row) => `${row.id} ${row.name}`.toLowerCase().includes(text.toLowerCase()));
     if (!rows.length) {
-      place.replaceChildren(h("div", { className: "empty" }, h("h2", {}, store.rows.size ? "Nothing fits" : "No routines yet"), h("p", {}, "Here is what every routine did, and what is to come.")));
+      fill(place, h("div", { className: "empty" }, h("h2", {}, store.rows.size ? "Nothing fits" : store.none || "No routines yet"), h("p", {}, "Here is what every routine did, and what is to come.")));
       return;
     }
     // Those that fire soonest, or have run last, come first.
@@ -36,7 +36,7 @@ export async function timeline() {
     const now = Date.now();
     const asked = new URLSearchParams({ from: new Date(now - before * HOUR).toISOString().replace(/\.\d+/, ""), to: new Date(now + after * HOUR).toISOString().replace(/\.\d+/, ""), cells, ids: shown.map((row) => row.id).join(",") });
     const found = await get(`/timeline?${asked}`);
-    if (mine === number) place.replaceChildren(...picture(found, rows.length));
+    if (mine === number) fill(place, picture(found, rows.length));
   }
 
   await draw();
@@ -68,7 +68,7 @@ function picture(found, total) {
     h("div", {}, h("span", { className: "soft small" }, "Local time")), h("div", { className: "lane axis" }, axis(start, step * found.cells)),
     h("div", {}, h("span", { className: "soft small" }, "Starts in one minute")), h("div", { className: "lane load" }, box(26, `Planned starts in one minute; at most ${top}`, load)), lanes)),
   h("p", { className: "legend" }, key("good", "succeeded"), key("bad", "failed or missed"), key("warn", "skipped or held"), key("", "quiet"), key("planned", "planned"), crowded ? key("crowd", `more starts in one minute than the ${found.places} places`) : null),
-  total > found.rows.length && h("p", { className: "soft small" }, `${found.rows.length} of ${total} routines, those that fire soonest; search for others.`)].filter(Boolean);
+  total > found.rows.length && h("p", { className: "soft small" }, `${found.rows.length} of ${total} routines, those that fire soonest; search for others.`)];
 }
 
 /** The hours or days along the axis; text is placed in shares of its width, so that it is not stretched. */
