@@ -813,14 +813,75 @@ def _refuses(port):
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_an_address_that_is_taken_is_said_and_serve_goes_on(workspace):
+def test_an_address_that_is_taken_is_said_once_and_served_when_it_is_free(workspace):
     workspace.define("tick", "triggers: [{every: 1s}]\ntimeout: 1m\naction: {command: [echo, hi]}\n")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with workspace.serving("--http", f"127.0.0.1:{taken.getsockname()[1]}") as serving:
-            assert "HTTP cannot listen on" in serving.wait_for("started again in")
-            serving.wait_for("succeeded", 2)
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        with workspace.serving("--http", where) as serving:
+            serving.wait_for(f"HTTP cannot listen on {where}: Address already in use; it is tried again, and serve goes on\n")
+            serving.wait_for("succeeded", 3)
+            taken.close()
+            said = serving.wait_for(f"HTTP on http://{where}")
+    assert said.count("cannot listen") == 1
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("nonsense", "127.0.0.1:8766"), ("8080", "127.0.0.1:8080"), ("127.0.0.1:99999", "127.0.0.1:8766"), (":8766", "127.0.0.1:8766"), ("unix:", "127.0.0.1:8766"),
+     ("::1:8766", "127.0.0.1:8766"), ("http://127.0.0.1:8766", "127.0.0.1:8766"), ("a b:80", "127.0.0.1:8766"), (f"unix:/{'x' * 120}", "127.0.0.1:8766")],
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused_before_anything_is_served(workspace, written, meant):
+    result = workspace.run("serve", "--http", written)
+    assert (result.code, result.err.splitlines()[-1]) == (2, f"Hint: routinectl serve --http {meant}")
+
+    workspace.configure(f"http: {{listen: {json.dumps(written)}}}")
+    result = workspace.run("serve")
+    assert (result.code, "routinectl.yaml:" in result.err) == (78, True), result.err
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_serve_listens_where_the_settings_say_and_webhook_tells_the_address_in_force(workspace):
+    configured, given = free_port(), free_port()
+    workspace.configure(f"http: {{listen: '127.0.0.1:{configured}'}}")
+    workspace.define("hook", HOOK % "")
+    url = lambda: workspace.ok("webhook", "hook", "--json").data["url"]  # noqa: E731
+
+    assert url() == f"http://127.0.0.1:{configured}/hooks/routine/hook"
+    for options, port in ((["--http"], configured), ([], configured), (["--http", f"0.0.0.0:{given}"], given)):
+        with workspace.serving(*options) as serving:
+            serving.wait_for("HTTP on http://")
+            until(lambda: url() == f"http://127.0.0.1:{port}/hooks/routine/hook")  # noqa: B023
+            assert not _refuses(port)
+            serving.kill()
+        until(lambda: _refuses(port))  # noqa: B023
+    assert url() == f"http://127.0.0.1:{configured}/hooks/routine/hook"
+
+
+def test_a_file_that_is_no_socket_is_never_removed_for_one(workspace):
+    path = workspace.root / "routinectl.yaml"
+    before = path.read_text()
+    with workspace.serving("--http", f"unix:{path}") as serving:
+        serving.wait_for("that is no socket; it is tried again")
+    assert path.read_text() == before
+
+
+def test_the_command_that_webhook_prints_delivers_through_a_unix_socket(workspace):
+    workspace.define("hook", HOOK % "")
+    workspace.ok("webhook", "hook", "--rotate")
+    with workspace.serving("--http", "unix:.routinectl/run/http") as serving:
+        serving.wait_for("HTTP on unix:")
+        until(lambda: "--unix-socket" in workspace.ok("webhook", "hook").out)
+        example = workspace.ok("webhook", "hook", "--json").data["example"]
+        done = subprocess.run(["bash", "-c", example], cwd=workspace.root, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["status"] == "requested", done.stdout + done.stderr
 
 
 # -- the description

@@ -13,6 +13,7 @@ from typing import Any
 from routinectl import clock
 from routinectl.cli import output
 from routinectl.cli.speaker import Speaker
+from routinectl.core import address
 from routinectl.core.event import Event
 from routinectl.core.projection import history_line
 from routinectl.core.units import from_epoch, to_iso
@@ -68,10 +69,10 @@ def serve(
 
     options = Options(once=once, until_idle=until_idle, on_ready=log.ready, on_talk=log.talk, on_rest=rest)
     running = open_serve(layout, options, standby=standby)
-    address = http or (running.engine.settings.http_listen if stays else "")
-    if address:
+    configured = running.engine.settings.http_listen
+    if http is not None or (configured and stays):
         require(("starlette", "uvicorn"), "HTTP")
-        companions.append(Companion("routinectl.api.server", [str(layout.root), address], env, log.talk))
+        companions.append(Companion("routinectl.api.server", [str(layout.root), http or configured or address.DEFAULT], env, log.talk))
     log.zone = running.engine.settings.timezone
     running.engine.listeners += [log.events, hear, *([listener] if listener else [])]
     if traces:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from routinectl.core import address
 from routinectl.core.budget import Caps, Shared
 from routinectl.core.problem import Problem
 from routinectl.core.schedule import zone
@@ -107,6 +108,12 @@ class Settings:
     notify: Notify = Notify()
     models: Mapping[str, Model] = field(default_factory=dict)
     budgets: Mapping[str, Shared] = field(default_factory=dict)
+    user: str = ""  # to whom routinectl.yaml belongs on this machine
+
+    @property
+    def default_owner(self) -> str:
+        """Whose the routines and tokens are that name nobody: the same for everyone who asks, whoever runs the command."""
+        return self.owner or self.user
 
 
 def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
@@ -132,13 +139,22 @@ def read_settings(doc: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
         int(limits.get("max_concurrent_runs", 10)), min_interval, Retention(int(retention.get("runs", 100)), age, size),
         bool(doc.get("git", {}).get("commit", False)), limits.get("max_fires_per_hour"), limits.get("pools", {}),
         doc.get("trust", "local"), _maintenance(doc.get("maintenance", {}), problems),
-        doc.get("http", {}).get("listen", ""), tuple(doc.get("http", {}).get("hosts", ())),
+        _listen(doc.get("http", {}), problems), tuple(doc.get("http", {}).get("hosts", ())),
         _notify(doc.get("notify", {}), problems),
         {name: _model(item) for name, item in doc.get("models", {}).items()},
         {name: Shared(name, tuple(item["tags"]), Caps(item["per_day"].get("tokens"), item["per_day"].get("cost_usd")))
          for name, item in doc.get("budgets", {}).items()},
     )  # fmt: skip
     return settings, problems
+
+
+def _listen(doc: Mapping[str, Any], problems: list[Problem]) -> str:
+    text: str = doc.get("listen", "")
+    try:
+        address.read(text or address.DEFAULT)
+    except ValueError as error:
+        problems.append(Problem(str(error), ("http", "listen"), f"listen: {address.meant(text)}"))
+    return text
 
 
 def _maintenance(doc: Mapping[str, Any], problems: list[Problem]) -> Maintenance:

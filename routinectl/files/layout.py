@@ -12,7 +12,6 @@ from pathlib import Path
 CONFIG = "routinectl.yaml"
 DEFINITION = "ROUTINE.yaml"
 SEALED = "sealed."  # begins the names of sealed copies
-DEFAULT_LISTEN = "127.0.0.1:8766"  # where the HTTP face is, unless somebody says otherwise
 
 
 @dataclass(frozen=True, slots=True)

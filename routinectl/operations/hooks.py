@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from secrets import token_hex, token_urlsafe
 from typing import Any
 
-from routinectl.core import foreign, signature
+from routinectl.core import address, foreign, signature
 from routinectl.core.event import Event
 from routinectl.core.reaction import Webhook
 from routinectl.core.routine import Routine
@@ -16,8 +17,7 @@ from routinectl.core.signature import Headers
 from routinectl.core.verdict import words
 from routinectl.engine.dispatch import request_id, requested
 from routinectl.errors import DeniedError, NotFoundError, RoutinectlError, UsageError
-from routinectl.files import deliveries, secrets, watch
-from routinectl.files.layout import DEFAULT_LISTEN
+from routinectl.files import deliveries, secrets, served, watch
 from routinectl.operations.session import Session
 
 MOST_BYTES = 1 << 20
@@ -95,17 +95,24 @@ def secret_of(session: Session, routine: Routine, trigger: Webhook) -> bytes:
 def describe(session: Session, name: str, base: str = "") -> dict[str, Any]:
     """Return where the webhook of a routine is, how it is signed, and a command that delivers to it. Raises NotFoundError."""
     routine, trigger = _of(session, name)
-    url = f"{(base or f'http://{session.settings.http_listen or DEFAULT_LISTEN}').rstrip('/')}/hooks/routine/{trigger.path or name}"
+    where = address.read(served.heard(session.layout) or session.settings.http_listen or address.DEFAULT)
+    url = f"{(base or where.url).rstrip('/')}/hooks/routine/{trigger.path or name}"
     try:
         has_secret = bool(secret_of(session, routine, trigger))
     except DeniedError:
         has_secret = False
-    where = (
+    secret = (
         "$" + trigger.secret[1]
         if trigger.secret[0] == "env"
         else f"$(cat {os.path.relpath(_secret_path(session, name, trigger), session.layout.root)})"
     )
-    return {"routine": name, "url": url, "signature": trigger.signature, "has_secret": has_secret, "example": _example(trigger, url, where)}
+    return {
+        "routine": name,
+        "url": url,
+        "signature": trigger.signature,
+        "has_secret": has_secret,
+        "example": _example(trigger, url, secret, where.path if not base else ""),
+    }
 
 
 def _of(session: Session, name: str) -> tuple[Routine, Webhook]:
@@ -115,10 +122,11 @@ def _of(session: Session, name: str) -> tuple[Routine, Webhook]:
     return found
 
 
-def _example(trigger: Webhook, url: str, secret: str) -> str:
-    """Return a shell command that delivers `{"hello": "world"}`; it needs curl and openssl, no more."""
+def _example(trigger: Webhook, url: str, secret: str, socket: str) -> str:
+    """Return a shell command that delivers `{"hello": "world"}`, through a unix socket where there is one; it needs curl and openssl, no more."""
     body = """'{"hello": "world"}'"""
-    send = "curl -sS -H 'Content-Type: application/json' --data-raw \"$BODY\""
+    through = f"--unix-socket {shlex.quote(socket)} " if socket else ""
+    send = f"curl -sS {through}-H 'Content-Type: application/json' --data-raw \"$BODY\""
     digest = 'openssl dgst -sha256 -hmac "$SECRET" -hex | sed "s/.*= //"'
     lines = [f"SECRET={secret}", f"BODY={body}"]
     if trigger.signature == "header":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context
+from routinectl.core import address
 from routinectl.errors import UsageError
-from routinectl.files.layout import DEFAULT_LISTEN
 
 if TYPE_CHECKING:
     import typer
@@ -20,7 +20,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 routinectl serve --traces
 * * * * * cd /srv/work && routinectl serve --once     # in a crontab, without a daemon
 ROUTINECTL_LOG_FORMAT=json routinectl serve
 """
-OPTIONAL = {"--http": DEFAULT_LISTEN}  # options that may stand without their value
+OPTIONAL = {"--http": ""}  # options that may stand without their value
 
 
 def command(
@@ -28,7 +28,8 @@ def command(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Leave when nothing runs and nothing will fire.")] = False,
     standby: Annotated[bool, typer.Option("--standby", help="Wait for the place of another serve.")] = False,
     http: Annotated[
-        str | None, typer.Option(metavar="[HOST:PORT|unix:PATH]", help=f"Listen for HTTP; without an address on {DEFAULT_LISTEN}.")
+        str | None,
+        typer.Option(metavar="[HOST:PORT|unix:PATH]", help=f"Listen for HTTP; else where http.listen says, else {address.DEFAULT}."),
     ] = None,
     metrics_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write metrics there, for node_exporter's textfile collector.")
@@ -48,6 +49,10 @@ def command(
 
     if once and until_idle:
         raise UsageError("--once and --until-idle exclude each other", "routinectl serve --once")
+    try:
+        address.read(http or address.DEFAULT)
+    except ValueError as error:
+        raise UsageError(str(error), f"routinectl serve --http {address.meant(str(http))}") from None
     serving.serve(
         context.layout(),
         once=once,
