@@ -15,7 +15,7 @@ from routinectl.core.units import from_iso
 from routinectl.errors import NotFoundError, UsageError
 from routinectl.files import definitions
 from routinectl.operations import look, proposals
-from routinectl.operations.access import EVERYBODY, owner_of
+from routinectl.operations.access import EVERYBODY
 from routinectl.operations.overview import Overview
 from routinectl.operations.session import Session
 
@@ -61,7 +61,7 @@ def by(call: Call) -> str:
 def view(session: Session, name: str) -> Data:
     """Return everything that is told of one routine."""
     found = look.show(session, name)
-    return {**found, "owner": owner_of(session, session.standing(name)), "describe": found["words"], "etag": etag(session, name)}
+    return {**found, "describe": found["words"], "etag": etag(session, name)}
 
 
 def etag(session: Session, name: str) -> str:

@@ -33,22 +33,33 @@ from routinectl.operations.session import Session
 from routinectl.version import VERSION
 
 _TIMELINES = 100  # routines on one timeline
+_FILTERS: dict[str, Callable[[Data, str], bool]] = {
+    "enabled": lambda row, value: str(row["enabled"]).lower() == value.lower(),
+    "status": lambda row, value: bool(row["status"] == value),
+    "owner": lambda row, value: bool(row["owner"] == value),
+    "tag": lambda row, value: value in row["tags"],
+    "text": lambda row, value: value.casefold() in " ".join([row["id"], row["name"], row["description"]]).casefold(),
+}
 
 
 def list_routines(session: Session, call: Call) -> Answer:
     """Return rows that fit the filters, a page of them, in the order of their ids; or (`since`) what has changed.
 
-    Every answer has a `position` to ask for changes with; where `whole` is true, all rows must be asked for again.
+    Every answer has a `position` to ask for changes with; where `whole` is true, all rows must be asked for again. `none`
+    says why there are none.
     """
     overview = call.overview
     assert overview is not None, "whoever calls endpoints keeps one"
     if call.query.get("since"):
         return _changes(overview, call)
     limit, after = call.number("limit", 100), _cursor(call.query.get("cursor", ""))
-    rows = [row for row in overview.rows() if call.caller.sees_of(row["owner"]) and _fits(row, call.query)]
+    seen = [row for row in overview.rows() if call.caller.sees_of(row["owner"])]
+    rows = [row for row in seen if _fits(row, call.query)]
+    none = "" if rows else call.caller.none_of(len(seen), {key: call.query[key] for key in _FILTERS if call.query.get(key)})
     page = [row for row in rows if row["id"] > after][:limit]
     more = bool(page) and page[-1]["id"] != rows[-1]["id"]
-    return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None, "position": overview.position})
+    return Answer({"items": page, "total": len(rows), "next": _as_cursor(page[-1]["id"]) if more else None, "position": overview.position,
+                   "none": none})  # fmt: skip
 
 
 def _changes(overview: Overview, call: Call) -> Answer:
@@ -57,19 +68,13 @@ def _changes(overview: Overview, call: Call) -> Answer:
         return Answer({"items": [], "gone": [], "whole": True, "position": overview.position})
     items = [row for row in found[0] if call.caller.sees_of(row["owner"])]
     gone = [name for name, owner in found[1].items() if call.caller.sees_of(owner)]
-    return Answer({"items": items, "gone": gone, "whole": False, "position": overview.position})
+    left = any(call.caller.sees_of(row["owner"]) for row in overview.rows())
+    none = "" if left else call.caller.none_of(0, {})
+    return Answer({"items": items, "gone": gone, "whole": False, "position": overview.position, "none": none})
 
 
 def _fits(row: Data, query: Mapping[str, str]) -> bool:
-    text = query.get("text", "").casefold()
-    checks: dict[str, Callable[[str], bool]] = {
-        "enabled": lambda value: str(row["enabled"]).lower() == value.lower(),
-        "status": lambda value: row["status"] == value,
-        "owner": lambda value: row["owner"] == value,
-        "tag": lambda value: value in row["tags"],
-        "text": lambda _: text in " ".join([row["id"], row["name"], row["description"]]).casefold(),
-    }
-    return all(check(query[key]) for key, check in checks.items() if query.get(key))
+    return all(fits(row, query[key]) for key, fits in _FILTERS.items() if query.get(key))
 
 
 def _as_cursor(name: str) -> str:

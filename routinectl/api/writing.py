@@ -88,7 +88,7 @@ def put_definition(session: Session, call: Call) -> Answer:
 
 def _keep_owner(session: Session, call: Call, doc: Any, name: str) -> None:
     """Raise HttpError where a text would give a routine to somebody else; only an admin may."""
-    owner = (doc.get("owner") if isinstance(doc, dict) else None) or session.settings.owner
+    owner = (doc.get("owner") if isinstance(doc, dict) else None) or session.settings.default_owner
     before = owner_of(session, session.standing(name)) if name else call.caller.owner
     if call.caller.role != "admin" and owner != before:
         raise HttpError(403, f"this token writes routines of {before} only", f"owner: {before}")

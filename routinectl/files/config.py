@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,23 @@ def load(layout: Layout) -> Settings:
     if doc is not None:
         settings, problems = read_settings(doc)
         if not problems:
-            return settings
+            return replace(settings, user=_user_of(layout.config))
     settings, doc = _read(layout)
     if layout.cache.is_dir():
         with contextlib.suppress(OSError):
             atomic.write(cache, json.dumps({"key": key, "doc": doc}).encode(), mode=0o600, durable=False)
-    return settings
+    return replace(settings, user=_user_of(layout.config))
+
+
+def _user_of(path: Path) -> str:
+    """Return the name of the user to whom a file belongs; the number of one who has no name here."""
+    try:
+        uid = path.stat().st_uid
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    except OSError:
+        return ""
 
 
 def key_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError, U
 from routinectl.files import definitions
 from routinectl.files.layout import Layout
 from routinectl.operations import explain, lifecycle, look, preview, proposals, write
-from routinectl.operations.access import Caller, owner_of
+from routinectl.operations.access import Caller
 from routinectl.operations.history import history
 from routinectl.operations.session import Session
 
@@ -78,7 +78,7 @@ class Desk:
 
     def caller(self, session: Session) -> Caller:
         """Return who asks, as those see it who judge whose routine is whose."""
-        return Caller("agent", self.owner or session.settings.owner)
+        return Caller("agent", self.owner or session.settings.default_owner)
 
     def seen(self, session: Session, name: str) -> str:
         """Return the id of a routine that this agent's owner has. By its whole id: what is near to it may be another's.
@@ -108,14 +108,15 @@ def _error(message: str, hint: str, problems: Any = ()) -> Data:
 
 def _list(desk: Desk, session: Session, asked: Asked) -> Data:
     caller, text, status = desk.caller(session), asked.text("text").casefold(), asked.text("status")
-    rows = [row for row in look.rows(session) if caller.sees_of(row["owner"] or session.settings.owner)]
-    rows = [row for row in rows if text in f"{row['id']} {row['name']} {row['description']}".casefold() and status in ("", row["status"])]
-    return {"routines": rows[:_MOST], "total": len(rows)}
+    seen = [row for row in look.rows(session) if caller.sees_of(row["owner"])]
+    rows = [row for row in seen if text in f"{row['id']} {row['name']} {row['description']}".casefold() and status in ("", row["status"])]
+    asked_for = {key: value for key, value in (("text", text), ("status", status)) if value}
+    return {"routines": rows[:_MOST], "total": len(rows), **({} if rows else {"none": caller.none_of(len(seen), asked_for)})}
 
 
 def _get(desk: Desk, session: Session, asked: Asked) -> Data:
     name = desk.seen(session, asked.id)
-    return {**look.show(session, name), "owner": owner_of(session, session.standing(name)), "proposals": proposals.waiting(session, [name])}
+    return {**look.show(session, name), "proposals": proposals.waiting(session, [name])}
 
 
 def _runs(desk: Desk, session: Session, asked: Asked) -> Data:

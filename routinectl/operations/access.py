@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from routinectl.core.standing import Standing
@@ -35,6 +36,16 @@ class Caller:
         if not self.sees_all:
             session.sees = functools.partial(self.sees, session)
 
+    def none_of(self, seen: int, filters: Mapping[str, str]) -> str:
+        """Return why a list is empty: of how many that are there for him none fits. What others have is not told, not even how many."""
+        whose = "" if self.sees_all else f" of {self.owner}"
+        if not seen:
+            return f"There are no routines{whose or ' here'}"
+        asked = ", ".join(f"{key} {value}" for key, value in filters.items())
+        return (
+            f"None of the {seen} routines{whose} fits: {asked}" if seen > 1 else f"The one routine{whose or ' here'} does not fit: {asked}"
+        )
+
     @property
     def sees_all(self) -> bool:
         """Whether everybody's routines are there for him."""
@@ -42,5 +53,5 @@ class Caller:
 
 
 def owner_of(session: Session, standing: Standing) -> str:
-    """Return whose routine it is: as its definition says, else the workspace's owner."""
-    return str((standing.doc or {}).get("owner", session.settings.owner))
+    """Return whose routine it is: as its definition says, else that of all that name nobody."""
+    return str((standing.doc or {}).get("owner", session.settings.default_owner))

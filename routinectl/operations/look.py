@@ -13,6 +13,7 @@ from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine import launch
 from routinectl.files import lease, run_logs
+from routinectl.operations import access
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session, View, sees_all
 
@@ -34,12 +35,13 @@ _NOT_PLAIN = {
 }  # a look at more than the text is needed
 
 
-def rows(session: View, *, only: str | None = None) -> list[Row]:
+def rows(session: View) -> list[Row]:
     """Return a row for each routine: id, status, schedule as written, next fire, last outcome."""
     found = []
     for name in session.world.ids():
         row = _row(session, name)
-        if row is not None and (only is None or row["status"] == only):
+        if row is not None:
+            row["owner"] = row["owner"] or session.settings.default_owner
             found.append(row)
     return found
 
@@ -188,6 +190,7 @@ def show(session: Session, name: str) -> Row:
     parallel = routine.parallel if routine else 1
     return {
         **projection.state(standing, routine, session.now),
+        "owner": access.owner_of(session, standing),
         "words": describe(routine.schedule, routine.others) if routine else "",
         "agent": _agent(session, standing.doc or {}),
         "may": permissions.words(routine.permissions) if routine else "",

@@ -108,12 +108,11 @@ def _taken(session: Session, routine_id: str) -> ExistsError:
 
 def require_free_name(session: Session, doc: Mapping[str, Any]) -> None:
     """Raise UsageError when the owner has a routine of this name already: people could not tell the two apart."""
-    owner, name = doc.get("owner", session.settings.owner), doc.get("name")
+    owner, name = doc.get("owner", session.settings.default_owner), doc.get("name")
     for other in session.alive():
         known = session.standing(other).doc or {}
-        if known.get("name") == name and known.get("owner", "") == owner:
-            whose = f"{owner} has" if owner else "there is"
-            raise ExistsError(f"{whose} a routine named '{name}' already: {other}", f"another name, or routinectl edit {other}")
+        if known.get("name") == name and known.get("owner", session.settings.default_owner) == owner:
+            raise ExistsError(f"{owner} has a routine named '{name}' already: {other}", f"another name, or routinectl edit {other}")
 
 
 def _same(session: Session, routine_id: str, data: bytes) -> bool:

@@ -131,7 +131,7 @@ class MainPage(Doing):
         table.put(order(rows, self._order))
         table.display, empty.display = bool(rows), not rows
         if not rows:
-            none = "No routines yet.\n\nn makes the first one." if self.tui.loaded else "Reading the workspace…"
+            none = f"{self.tui.none or 'No routines yet'}.\n\nn makes the first one." if self.tui.loaded else "Reading the workspace…"
             empty.update("Nothing fits. Esc shows all." if self.tui.rows else none)
         self.draw_top()
 
@@ -261,6 +261,7 @@ class Tui(App[None]):
         super().__init__()
         self.source = source
         self.rows: dict[str, Row] = {}
+        self.none = ""  # why there are no rows
         self.loaded = False
         self.serve_alive = True
         self.title_of_workspace = source.where
@@ -372,7 +373,7 @@ class Tui(App[None]):
             return True
         rows = {name: row for name, row in self.rows.items() if name not in news["gone"]}
         rows.update({row["id"]: row for row in news["items"]})
-        self.rows, self._position = rows, news["position"]
+        self.rows, self._position, self.none = rows, news["position"], news["none"]
         return bool(news["items"] or news["gone"] or alive != self.serve_alive)
 
     def _load(self) -> None:
@@ -385,7 +386,7 @@ class Tui(App[None]):
             cursor = page["next"]
             if not cursor:
                 break
-        self.rows, self._position, self.loaded = rows, position, True
+        self.rows, self._position, self.none, self.loaded = rows, position, page["none"], True
 
     # -- editing
 

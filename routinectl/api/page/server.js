@@ -77,6 +77,7 @@ const PAGE = 1000;
 
 class Store {
   rows = new Map();
+  none = ""; // why there are none
   state = "loading"; // live, stale
   since = Date.now(); // when it last was live
   #position = "";
@@ -103,6 +104,7 @@ class Store {
       const page = await get(`/routines?limit=${PAGE}${cursor && `&cursor=${cursor}`}`);
       for (const row of page.items) rows.set(row.id, row);
       if (!cursor) this.#position = page.position;
+      this.none = page.none;
       cursor = page.next;
     } while (cursor);
     this.rows = rows;
@@ -130,6 +132,7 @@ class Store {
       for (const id of news.gone) this.rows.delete(id);
       for (const row of news.items) this.rows.set(row.id, row);
       this.#position = news.position;
+      this.none = news.none;
       if (isNew) this.rows = new Map([...this.rows].sort(([a], [b]) => (a < b ? -1 : 1)));
     }
   }

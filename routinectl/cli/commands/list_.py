@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from routinectl.cli import context, output
 from routinectl.operations import look
+from routinectl.operations.access import Caller
 from routinectl.operations.session import Session
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ def command(
 ) -> None:
     """List the routines: status, schedule, next fire and last outcome."""
     with Session(context.layout()) as session:
-        rows = [row for row in look.rows(session, only=status) if tag is None or tag in row["tags"]]
+        every = look.rows(session)
+        rows = [row for row in every if status in (None, row["status"]) and (tag is None or tag in row["tags"])]
         if as_json:
             output.data("routines", rows)
             return
         if not rows:
-            output.say("There are no routines here" + (" like that" if status or tag else "; Hint: routinectl add"))
+            asked = {key: value for key, value in (("status", status), ("tag", tag)) if value is not None}
+            output.say(Caller("admin", "").none_of(len(every), asked) + ("" if every else "; Hint: routinectl add"))
             return
         output.columns(
             ([row["id"], " ".join([output.word(row["status"]), *row["badges"]]), row["schedule"], output.instant(row["next_fire_at"], row["timezone"], session.now),

@@ -38,7 +38,7 @@ def command(
         zone = found["timezone"]
         output.write(f"{found['id']}  {output.word(found['status'])}" + (f"  ({output.safe(found['reason'])})" if found["reason"] else ""))
         for label, text in (
-            ("name", found["name"]), ("file", found["file"]), ("when", output.with_zone(found["words"], zone) if zone else ""),
+            ("name", found["name"]), ("owner", found["owner"]), ("file", found["file"]), ("when", output.with_zone(found["words"], zone) if zone else ""),
             ("jitter", f"{found['jitter_seconds']}s later, always" if found["jitter_seconds"] else ""),
             ("agent", _agent(found["agent"])), ("may", found["may"]), ("badges", " ".join(found["badges"])), ("memory", f"{found['memory_bytes'] // 1024} KiB" if found["memory_bytes"] else ""),
             ("runs", f"{found['run_count']}, {found['consecutive_failures']} failed in a row"),

@@ -8,10 +8,15 @@ from routinectl import clock
 from routinectl.cli import context, output
 from routinectl.core.units import parse_duration
 from routinectl.errors import UsageError
-from routinectl.operations import tokens
+from routinectl.files import config
+from routinectl.operations import access, tokens
+from routinectl.operations.session import Session
 
 if TYPE_CHECKING:
     import typer
+
+    from routinectl.files.layout import Layout
+    from routinectl.files.tokens import Token
 
 EXAMPLES = """
 routinectl token create --role viewer --owner alice --expires 90d
@@ -25,7 +30,9 @@ def command(
     what: Annotated[str, typer.Argument(metavar="create|list|revoke", help="What to do.")] = "list",
     token: Annotated[str | None, typer.Argument(metavar="TOKEN", help="With revoke: its id.")] = None,
     role: Annotated[str, typer.Option(help="viewer, user, agent or admin.")] = "user",
-    owner: Annotated[str | None, typer.Option(help="Whose routines it is for; '*' with viewer for all. Else you.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Whose routines it is for; '*' with viewer for all. Else who owns those that name nobody.")
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="It ends after this, such as 90d.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
@@ -40,12 +47,13 @@ def command(
             lasting = parse_duration(expires) if expires else None
         except ValueError as error:
             raise UsageError(str(error), "--expires 90d") from None
-        made, secret = tokens.create(layout, role, owner or context.me(), clock.now(), lasting)
+        made, secret = tokens.create(layout, role, owner or config.load(layout).default_owner, clock.now(), lasting)
         if as_json:
             output.data("token", {"id": made.id, "role": made.role, "owner": made.owner, "expires": made.expires or None, "secret": secret})
             return
         output.write(secret)
         output.say(f"  {made.id}: {made.role} for {made.owner}{f', until {made.expires}' if made.expires else ''}; it is not shown again")
+        _tell_what_it_sees(layout, made)
     elif what == "list":
         rows = [{"id": item.id, "role": item.role, "owner": item.owner, "created_at": item.created_at, "expires": item.expires or None}
                 for item in tokens.every(layout)]  # fmt: skip
@@ -63,3 +71,12 @@ def command(
         output.say(f"Revoked {gone.id} ({gone.role} for {gone.owner})")
     else:
         raise UsageError(f"'{what}' is none of create, list, revoke", "routinectl token list")
+
+
+def _tell_what_it_sees(layout: Layout, token: Token) -> None:
+    """Say so where none of the routines here is there for a new token: whoever uses it would see an empty list."""
+    with Session(layout) as session:
+        owners = sorted({access.owner_of(session, session.standing(name)) for name in session.alive()})
+        if owners and not access.Caller(token.role, token.owner).seen(session):
+            output.say(f"  {token.owner} has no routines here: they are {', '.join(owners)}'s")
+            output.say(f"Hint: routinectl token create --role {token.role} --owner {owners[0]}")
