@@ -388,7 +388,7 @@ import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 from routinectl.process import confine, keeper, trial
 links, binds = trial.system()
-binds = [*binds, [sys.argv[4], "/etc", False]]
+binds = [*binds, [sys.argv[3], "/etc", False]]
 null = os.open(os.devnull, os.O_RDWR)
 def once(how):
     begun = time.perf_counter()
@@ -397,20 +397,20 @@ def once(how):
         os.waitpid(pid, 0)
     else:
         entry = {"argv0": "/bin/true", "argv": ["true"], "cwd": "/", "stdin": os.devnull, "limits": {}, "confine": {
-            "how": how, "program": sys.argv[2], "network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20, "binds": binds}}
+            "network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20, "binds": binds}}
         pid, fate = confine.start(entry, {}, null, -1)
         status, fault = confine.told(fate, os.waitpid(pid, 0)[1])
         assert not status and not fault, fault
     return time.perf_counter() - begun
-ways = ["bare", "namespaces", *(["bubblewrap"] if sys.argv[2] else [])]
-print(json.dumps({way: times for way, times in zip(ways, zip(*[[once(way) for way in ways] for _ in range(int(sys.argv[3]))]))}))
+ways = ["bare", "namespaces"]
+print(json.dumps({way: times for way, times in zip(ways, zip(*[[once(way) for way in ways] for _ in range(int(sys.argv[2]))]))}))
 """
 
 
 def confinement(bench: Bench, count: int = 200) -> None:
     """What confining costs a run: from its start to its end as the keeper sees it, rounds alternating."""
     copied = str(etc.folder(Layout(bench.folder)))
-    found = json.loads(subprocess.run([sys.executable, "-I", "-S", "-c", CONFINED, str(ROOT), shutil.which("bwrap") or "", str(count), copied],
+    found = json.loads(subprocess.run([sys.executable, "-I", "-S", "-c", CONFINED, str(ROOT), str(count), copied],
                                       capture_output=True, text=True, check=True).stdout)  # fmt: skip
     bench.lines += ["", "## A confined run of `true`", "", f"Start to end, median of {count}; what it takes more than a bare spawn, median of pairs.", "",
                     "| | ms | more than bare, ms |", "|---|---|---|"]  # fmt: skip

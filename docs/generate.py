@@ -26,7 +26,7 @@ ENVIRONMENT = (
     ("ROUTINECTL_MAX_CONCURRENT", "Overrides limits.max_concurrent_runs."),
     (
         "ROUTINECTL_CONFINEMENT",
-        "Confine runs at this level only: namespaces or bubblewrap. Left out, the first that works (`doctor` says which).",
+        "`none`: refuse every run that is not at level full, as where the kernel does not allow to confine it.",
     ),
     ("ROUTINECTL_SCAN_INTERVAL", "How often serve looks at all definitions, 60s by default; changes are noticed at once anyway."),
     ("ROUTINECTL_LOG_LEVEL", "error, info or debug."),

@@ -13,7 +13,7 @@ import pytest
 from routinectl.process import trial
 
 PACKAGES = {  # what is needed: the Debian package that has it, where the name is another
-    "bwrap": "bubblewrap", "crontab": "cron", "mkfs.ext4": "e2fsprogs", "unshare": "util-linux", "setpriv": "util-linux",
+    "crontab": "cron", "mkfs.ext4": "e2fsprogs", "unshare": "util-linux", "setpriv": "util-linux",
     "systemd-nspawn": "systemd-container",
 }  # fmt: skip
 CONFINEMENT = "confinement"

@@ -19,7 +19,6 @@ from routinectl.core.agent import narrow
 pytest.importorskip("pydantic_ai", reason="the extra agents is not installed")
 pytestmark = needs("confinement")
 KEY = "sk-canary-0123456789"
-LEVELS = ["namespaces", pytest.param("bubblewrap", marks=needs("bwrap"))]
 
 
 @pytest.fixture
@@ -65,15 +64,14 @@ def told(server, number):
     return [message["content"] for message in server.requests[number]["messages"] if message["role"] == "tool"]
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_a_job_takes_turns_with_tools_until_there_is_a_result(workspace, model, level):
+def test_a_job_takes_turns_with_tools_until_there_is_a_result(workspace, model):
     (workspace.root / "routines/g").mkdir(parents=True)
     (workspace.root / "routines/g/notes.md").write_text("one\nneedle here\n")
     server = model({"tools": [("files_list", {"path": "."}), ("files_search", {"text": "needle", "path": "."})]},
                    {"text": "let me see", "tools": [("files_read", {"path": "notes.md"})]}, {"text": "It is in line 2."})  # fmt: skip
-    done, end = job(workspace, env={"ROUTINECTL_CONFINEMENT": level})
+    done, end = job(workspace)
     assert done.code == 0, (done.err, workspace.run("logs", "g").out)
-    assert (end["outcome"], end["message"], end["iterations"], end["confinement"]) == ("succeeded", "It is in line 2.", 3, level)
+    assert (end["outcome"], end["message"], end["iterations"], end["confinement"]) == ("succeeded", "It is in line 2.", 3, "namespaces")
     assert told(server, 1) == ["ROUTINE.yaml\nmemory/\nnotes.md", "./notes.md:2: needle here"]
     assert told(server, 2)[2] == "one\nneedle here\n"
     assert sorted(tool["function"]["name"] for tool in server.requests[0]["tools"]) == ["files_list", "files_read", "files_search"]
@@ -438,7 +436,7 @@ def test_an_installed_agent_runs_under_the_same_confinement(workspace):
     assert "-p: Read notes/a, then stop." in said
     assert "kept" in said
     (end,) = workspace.events("run.ended", "helper")
-    assert end["data"]["confinement"] in ("namespaces", "bubblewrap")
+    assert end["data"]["confinement"] == "namespaces"
 
 
 CLI_FAULTS = {

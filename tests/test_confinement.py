@@ -17,7 +17,6 @@ from routinectl.core import permissions
 from routinectl.core.permissions import Permissions, refusal
 
 confines = needs("confinement")
-LEVELS = ["namespaces", pytest.param("bubblewrap", marks=needs("bwrap"))]
 
 REFUSED = {
     # path, whether it is to be written: why not
@@ -60,10 +59,9 @@ def test_what_a_model_does_is_read_only_unless_more_is_said():
     assert (command.level, command.network, command.external) == ("full", True, "none")
 
 
-def confined(workspace, action, *, more="", grants="", level="", wait=True):
+def confined(workspace, action, *, more="", grants="", wait=True):
     workspace.define("c", f"permissions: {{level: read_only{grants}}}\ntimeout: 1m\n{more}action: {action}\n")
-    env = {"ROUTINECTL_CONFINEMENT": level} if level else None
-    done = workspace.run("run-now", "c", *(["--wait"] if wait else []), env=env)
+    done = workspace.run("run-now", "c", *(["--wait"] if wait else []))
     return done, (workspace.events("run.ended", "c") or [None])[-1]
 
 
@@ -85,20 +83,19 @@ ENDS = {
 
 
 @confines
-@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", ENDS)
-def test_a_confined_run_ends(workspace, case, level):
+def test_a_confined_run_ends(workspace, case):
     script, code, wanted = ENDS[case]
-    done, end = confined(workspace, json.dumps({"command": script}), grants=", write: [out/]", level=level)
+    done, end = confined(workspace, json.dumps({"command": script}), grants=", write: [out/]")
     assert done.code == code, (done.out, done.err)
     assert {key: end["data"].get(key) for key in wanted} == wanted
-    assert end["data"]["confinement"] == level
+    assert end["data"]["confinement"] == "namespaces"
     assert not list(workspace.root.glob("routines/c/out/.git"))
 
 
 @confines
 def test_a_signal_is_told_as_what_it_was(workspace):
-    _, end = confined(workspace, "{command: 'kill -SEGV $$'}", level="namespaces")
+    _, end = confined(workspace, "{command: 'kill -SEGV $$'}")
     assert (end["data"]["outcome"], end["data"]["exit_code"], end["data"]["signal"]) == ("failed", None, "SIGSEGV")
 
 
@@ -181,11 +178,10 @@ def test_a_run_over_its_budget_is_stopped(workspace, case, level):
 
 
 @confines
-@pytest.mark.parametrize("level", LEVELS)
-def test_a_run_past_its_time_leaves_nothing(workspace, level):
+def test_a_run_past_its_time_leaves_nothing(workspace):
     script = "trap '' TERM; (trap '' TERM; setsid sleep 599) & sleep 599; sleep 599"
     workspace.define("c", f"permissions: {{level: read_only}}\ntimeout: 1s\nkill_grace: 1s\naction: {json.dumps({'command': script})}\n")
-    workspace.run("run-now", "c", "--wait", env={"ROUTINECTL_CONFINEMENT": level})
+    workspace.run("run-now", "c", "--wait")
     (end,) = workspace.events("run.ended", "c")
     assert end["data"]["outcome"] == "timed_out"
     mark = f"ROUTINE_RUN_ID={end['data']['run']}".encode()

@@ -126,6 +126,7 @@ OPENS_PLAINLY = {
     "files/outbox.py": OURS,
     "files/projections.py": OURS,
     "files/schemas.py": "shipped with the package",
+    "files/served.py": OURS,
     "files/signs.py": OURS,
     "files/tokens.py": OURS,
     "files/watch.py": "the pipe that is a FIFO on purpose",

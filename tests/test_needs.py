@@ -19,6 +19,6 @@ def test_what_is_not_there_is_told_with_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name, path: None)
     lack.cache_clear()
     try:
-        assert lack("bwrap") == "bwrap (apt-get install bubblewrap)"
+        assert lack("crontab") == "crontab (apt-get install cron)"
     finally:
         lack.cache_clear()

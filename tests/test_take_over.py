@@ -618,7 +618,6 @@ ABLE = {
 LESS = {  # what a service can do otherwise than a shell: what doctor says of it
     "as the shell": ({}, []),
     "no namespaces": ({"confinement": "", "why_not": "no namespaces"}, ["keep a program in (no namespaces)"]),
-    "another way of confining": ({"confinement": "bubblewrap"}, []),
     "a system that is read-only": ({"writes": ["/tmp"]}, ["write to /root, /srv"]),
     "more than the shell": ({"writes": ["/root", "/srv", "/tmp", "/etc"]}, []),
     "NoNewPrivileges": ({"gains_rights": False}, ["use sudo, su or any set-user-id program"]),

@@ -57,14 +57,14 @@ def main(words: list[str]) -> int:
 
 def _wait_for(where: Address) -> socket.socket | None:
     """Return a listening socket, once the address can be had; what is in the way is said once. None when serve has ended."""
-    told, patience = "", _FIRST_PATIENCE
+    told, patience = None, _FIRST_PATIENCE
     while True:
         try:
             return listen(where)
         except OSError as error:
-            if str(error) != told:
+            if error.errno != told:
                 say(f"HTTP cannot listen on {where}: {error.strerror or error}; it is tried again, and serve goes on")
-            told = str(error)
+            told = error.errno
         until = clock.awake() + patience
         while (left := until - clock.awake()) > 0:
             if not wait(left):

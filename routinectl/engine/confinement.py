@@ -36,8 +36,7 @@ def limits(routine: Routine) -> dict[str, int]:
         found["memory"] = routine.memory
     if routine.permissions.confined and routine.action.prompt is None:
         found |= {"file": _FILE}
-        if trial.best().level == "namespaces":
-            found["processes"] = _PROCESSES  # counted in its own namespace; elsewhere it would count the user's other processes
+        found["processes"] = _PROCESSES  # counted in its own namespace
     return found
 
 
@@ -46,7 +45,7 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     found = trial.best()
     if not found.level:
         raise CannotConfine(
-            f"it is {routine.permissions.level}, and nothing here can keep it so ({found.why_not}); apt-get install bubblewrap"
+            f"it is {routine.permissions.level}, and nothing here can keep it so ({found.why_not}); routinectl doctor says what to do"
         )
     granted = routine.permissions
     root = str(layout.root)
@@ -73,7 +72,7 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     seen = [*(target for _, target, _ in system), *(path for path, _ in ordered)]
     empty = [path for path in _hidden(layout, routine.id, seen) if os.path.isdir(path)]
     return {
-        "how": found.level, "program": found.program, "network": granted.network, "links": links, "empty": empty,
+        "network": granted.network, "links": links, "empty": empty,
         "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
                               for path, may_write in ordered)],
         "hosted": routine.hosted,

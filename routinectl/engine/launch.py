@@ -31,6 +31,7 @@ from routinectl.engine import confinement, host
 from routinectl.files import leavings, regular, run_logs
 from routinectl.files.layout import Layout
 from routinectl.files.sealed import Sealed
+from routinectl.process.confine import HOW
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/proc/", "/dev/", "/sys/")
@@ -98,7 +99,7 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
             confinement.refuse_all(layout, routine.id, [layout.resolve(routine.id, action.output)], "action.output", writing=True)
         if routine.permissions.confined and action.prompt is None:  # a prompt starts nothing that could be confined
             confine = confinement.spec(layout, routine, named_files(layout, routine), cwd, argv0)
-            facts = {**facts, "confinement": confine["how"]}
+            facts = {**facts, "confinement": HOW}
             env.setdefault("HOME", confinement.HOME)
     except (CannotStart, confinement.CannotConfine, OSError) as error:
         return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))

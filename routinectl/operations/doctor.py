@@ -109,10 +109,10 @@ def _confinement(session: Session) -> Iterator[Check]:
     if serve is not None and not serve["confinement"]:
         text = f"the serve that runs (pid {serve['pid']}) can keep no program in ({serve['why_not']})"
         text += f", and {confined[0]} asks for it" if confined else "; no routine asks for it"
-        yield Check("confinement", not confined, text, _UNIT_HINT if found.level else "apt-get install bubblewrap")
+        yield Check("confinement", not confined, text, _UNIT_HINT if found.level else trial.remedy())
     elif found.level:
         extras = ["limits by rlimits, and by watching the whole run once a second"]
-        extras += [f"landlock {landlock.version()}"] if landlock.version() and found.level == "namespaces" else []
+        extras += [f"landlock {landlock.version()}"] if landlock.version() else []
         extras += ["system calls filtered"] if seccomp.program() else []
         yield Check("confinement", True, f"{found.level} keeps a program in; {', '.join(extras)}")
         free = len(routines) - len(confined)
@@ -122,7 +122,7 @@ def _confinement(session: Session) -> Iterator[Check]:
             )
     else:
         text = f"nothing confines ({found.why_not})" + (f", and {confined[0]} asks for it" if confined else "; no routine asks for it")
-        yield Check("confinement", not confined, text, "apt-get install bubblewrap")
+        yield Check("confinement", not confined, text, trial.remedy())
 
 
 def _serve(session: Session) -> dict[str, Any] | None:

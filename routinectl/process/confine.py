@@ -1,13 +1,8 @@
 """Confining a run: what it sees is built from nothing, what it may do is taken away before its program begins.
 
-Two levels do this, and a third means that nothing does:
-
-- `namespaces`: user, mount, process, network, IPC, host name and cgroup namespaces, a root of its own, Landlock inside, no
-  capabilities, no more user namespaces;
-- `bubblewrap`: nearly the same by the program `bwrap`, where the kernel lets only that one make user namespaces;
-- without either a run is refused (`process/trial.py` says why), never run open.
-
-Both have limits and a seccomp filter. The keeper forks the run's first process here, for it must do what posix_spawn
+One mechanism does it: user, mount, process, network, IPC, host name and cgroup namespaces, a root of its own, Landlock
+inside, no capabilities, no more user namespaces, limits and a seccomp filter. Where the kernel does not allow that, a run
+is refused (`process/trial.py` says why), never run open. The keeper forks the run's first process here, for it must do what posix_spawn
 cannot; whatever fails before the program begins is written to a pipe that the keeper reads when the process has ended.
 
 What a run sees, and why it cannot be more: `binds` are walked part by part without following a link, so that a folder
@@ -33,7 +28,7 @@ from typing import Any
 
 from routinectl.process import landlock, seccomp
 
-LEVELS = ("namespaces", "bubblewrap")  # the better first
+HOW = "namespaces"  # what is recorded of a run that is confined
 ENDED = b"\0"  # begins what is told of a program that has ended
 FAILED = 125  # what the first process ends with when the program never began
 _NEW = {"mount": 0x20000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
@@ -90,7 +85,7 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
     seccomp.program(), landlock.version()  # looked up here, once, not in every copy
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = _clone(spec) if spec is not None and spec["how"] == "namespaces" else os.fork()
+        pid = _clone(spec) if spec is not None else os.fork()
     except OSError:
         os.close(reading)
         os.close(writing)
@@ -107,8 +102,6 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
         if spec is None:
             _limit(entry.get("limits", {}))
             _execute(entry, env)
-        elif spec["how"] == "bubblewrap":
-            _bubblewrap(entry, spec, env)
         else:
             _namespaces(entry, spec, env, uid, gid, trouble)
     except BaseException as error:  # noqa: BLE001  # whatever it was: nothing may run on in this copy of the keeper
@@ -195,36 +188,6 @@ def _filter() -> None:
         holder = ctypes.create_string_buffer(head, len(head))
         # Speculation is left as it is: turning it off makes every program that is confined slower, and guards none of these rules.
         _checked(_libc.syscall(_SYS_SECCOMP[os.uname().machine], 1, _SPEC_ALLOW, holder), "seccomp")
-
-
-# -- bubblewrap
-
-
-def _bubblewrap(entry: Entry, spec: dict[str, Any], env: dict[str, str]) -> None:
-    for source, _, _ in spec["binds"]:
-        os.close(_walk("/", source))  # raises where a link is on the way; bwrap itself would follow it
-    words = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    words += ["--share-net"] if spec["network"] else []
-    words += ["--hostname", "routine", "--perms", "1777", "--size", str(spec["tmp"]), "--tmpfs", "/tmp"]
-    words += ["--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/etc"]
-    for path, target in spec["links"]:
-        words += ["--symlink", target, path]
-    words += ["--tmpfs", spec["base"]] if spec["base"] else []
-    for source, target, writable in spec["binds"]:
-        words += ["--bind" if writable else "--ro-bind", source, target]
-    for path in spec["empty"]:
-        words += ["--tmpfs", path, "--remount-ro", path]
-    words += ["--remount-ro", spec["base"]] if spec["base"] else []
-    words += ["--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", entry["cwd"]]
-    program = seccomp.program()
-    if program:
-        words += ["--seccomp", str(_sealed(program))]
-    given = _sealed(b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words))
-    landlock.keep_to_itself()
-    _limit(entry.get("limits", {}))
-    entry["argv"] = [spec["program"], "--args", str(given), "--", entry["argv0"], *entry["argv"][1:]]
-    entry["argv0"] = spec["program"]
-    _execute(entry, env)
 
 
 def _sealed(data: bytes) -> int:

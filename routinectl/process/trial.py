@@ -1,4 +1,4 @@
-"""Which level of confinement works here: a real trial of each, in which a small program tries to get out.
+"""Whether confinement works here: a real trial, in which a small program tries to get out.
 
 It is made once in a process, in an interpreter of its own: `confine.start` forks, which a process with threads must not.
 """
@@ -14,42 +14,55 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.trial import main; main(sys.argv[2:])"
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.trial import main; main()"
 _SECONDS = 20
+_OFF = "none"
+_PROFILE = "/etc/apparmor.d/routinectl"
+_SWITCHES = {  # a setting of the kernel that forbids it, as its file says it: what to paste
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"): (
+        "printf 'abi <abi/4.0>,\\nprofile routinectl {python} flags=(unconfined) {{ userns, }}\\n' | sudo tee {profile}"
+        " && sudo apparmor_parser -r {profile}"
+    ),
+    ("kernel/unprivileged_userns_clone", "0"): "sudo sysctl kernel.unprivileged_userns_clone=1",
+    ("user/max_user_namespaces", "0"): "sudo sysctl user.max_user_namespaces=10000",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The level that is used, empty where none works; `faults` say what is wrong with those tried before it."""
+    """How runs are confined here, empty where they cannot be; `why_not` says what is in the way."""
 
     level: str
-    program: str
-    faults: dict[str, str]
-
-    @property
-    def why_not(self) -> str:
-        """What is wrong with each level."""
-        return "; ".join(f"{level}: {fault}" for level, fault in self.faults.items())
+    why_not: str = ""
 
 
 @functools.cache
 def best() -> Found:
-    """Return the first level whose trial shows that it keeps a program in."""
-    import shutil
+    """Return what a trial shows: whether a program is kept in."""
     import subprocess
 
     if not sys.platform.startswith("linux"):
-        return Found("", "", {"confinement": "this is Linux-only"})
-    program = shutil.which("bwrap") or ""
-    wanted = os.environ.get("ROUTINECTL_CONFINEMENT", "")
-    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), program, wanted]
+        return Found("", "it is Linux-only")
+    if os.environ.get("ROUTINECTL_CONFINEMENT") == _OFF:
+        return Found("", f"ROUTINECTL_CONFINEMENT is {_OFF}")
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE)]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
-        faults: dict[str, str] = json.loads(done.stdout)
+        found: dict[str, str] = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-        return Found("", program, {"confinement": f"the trial failed: {error}"})
-    level = next((name for name, fault in faults.items() if not fault), "")
-    return Found(level, program, {name: fault for name, fault in faults.items() if fault})
+        return Found("", f"the trial failed: {error}")
+    return Found(**found)
+
+
+def remedy() -> str:
+    """Return what to paste so that runs can be confined here, by the settings of the kernel that forbid it."""
+    for (name, value), text in _SWITCHES.items():
+        try:
+            if Path(f"/proc/sys/{name}").read_text().strip() == value:
+                return text.format(python=os.path.realpath(sys.executable), profile=_PROFILE)
+        except OSError:
+            continue
+    return "a kernel, container or service that lets this user make user namespaces (unshare --user --map-root-user true)"
 
 
 @functools.cache
@@ -65,33 +78,22 @@ def system() -> tuple[list[list[str]], list[list[Any]]]:
     return links, binds
 
 
-def main(arguments: list[str]) -> None:
-    """Try the levels with the bwrap given (or none), or only one of them; print what is wrong with each as JSON.
+def main() -> None:
+    """Make the trial, and print what it shows as JSON.
 
     The folder of the trial is this process's own: whoever asked may end in the middle of it, as a `serve` that is stopped at once does.
     """
     import tempfile
 
+    from routinectl.process.confine import HOW
+
     with tempfile.TemporaryDirectory(prefix="routinectl-", ignore_cleanup_errors=True) as folder:
-        print(json.dumps(_tried(os.path.realpath(folder), *arguments)))
+        fault = _fault(os.path.realpath(folder))
+        print(json.dumps({"level": "" if fault else HOW, "why_not": fault}))
 
 
-def _tried(folder: str, program: str, wanted: str) -> dict[str, str]:
-    from routinectl.process.confine import LEVELS
-
-    faults: dict[str, str] = {}
-    for level in [level for level in LEVELS if wanted in ("", level)] or [wanted]:
-        if level not in LEVELS:
-            faults[level] = f"ROUTINECTL_CONFINEMENT names no level; there are {' and '.join(LEVELS)}"
-            continue
-        faults[level] = "bwrap is not installed" if level == "bubblewrap" and not program else _try(level, folder, program)
-        if not faults[level]:
-            break
-    return faults
-
-
-def _try(level: str, folder: str, program: str) -> str:
-    """Return what is wrong with a level, empty when nothing is."""
+def _fault(folder: str) -> str:
+    """Return what is wrong with confinement here, empty when nothing is."""
     from routinectl.process import confine
 
     hidden, shown = os.path.join(folder, "hidden"), os.path.join(folder, "shown")
@@ -108,7 +110,7 @@ def _try(level: str, folder: str, program: str) -> str:
               "</proc/net/dev; echo end")  # fmt: skip
     entry = {
         "argv0": "/bin/sh", "argv": ["sh", "-c", script], "cwd": "/", "stdin": os.devnull, "limits": {},
-        "confine": {"how": level, "program": program, "network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20,
+        "confine": {"network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20,
                     "binds": [*binds, [shown, shown, False]]},
     }  # fmt: skip
     reading, writing = os.pipe2(os.O_CLOEXEC)

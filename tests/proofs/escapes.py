@@ -120,8 +120,6 @@ def read_environments(t):
 
 @attempt
 def read_memory_of_first_process(t):
-    if "bwrap" in read("/proc/1/comm"):
-        return None  # a program of its own, which knows no more than this run was given
     with open("/proc/1/mem", "rb") as file:
         for line in read("/proc/1/maps").splitlines():
             start, end = (int(part, 16) for part in line.split()[0].split("-"))

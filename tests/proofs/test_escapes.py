@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, until
-from needs import need
 
 pytestmark = pytest.mark.slow
 ATTEMPTS = Path(__file__).with_name("escapes.py")
@@ -103,7 +102,7 @@ def outside(workspace, tmp_path):
     found.close()
 
 
-def attempts(workspace, outside, permissions, level="", user=()):
+def attempts(workspace, outside, permissions, user=()):
     """Make the run, and return what it said of each attempt."""
     targets = json.dumps(outside.targets(free="full" in permissions))
     workspace.define("try", f"{permissions}timeout: 1m\nleftovers: kill\naction: {{python: {{entrypoint: 'escapes:main', args: "
@@ -111,7 +110,7 @@ def attempts(workspace, outside, permissions, level="", user=()):
     before = outside.files()
     done = subprocess.run(
         [*user, sys.executable, "-m", "routinectl", "run-now", "try", "--wait"], cwd=workspace.root, capture_output=True, text=True, timeout=120,
-        env={**workspace.env, **({"ROUTINECTL_CONFINEMENT": level} if level else {})}, check=False)  # fmt: skip
+        env=workspace.env, check=False)  # fmt: skip
     (out,) = workspace.root.glob(".routinectl/runs/try/*/out")
     said = [json.loads(line) for line in out.read_text().strip("\0").splitlines() if line.startswith("{")]
     assert done.returncode == 0, (done.stderr, done.stdout, out.read_text())
@@ -119,12 +118,9 @@ def attempts(workspace, outside, permissions, level="", user=()):
 
 
 @pytest.mark.parametrize("user", USERS)
-@pytest.mark.parametrize("level", ["namespaces", "bubblewrap"])
-def test_nothing_gets_out(workspace, outside, level, user):
-    if level == "bubblewrap":
-        need("bwrap")
+def test_nothing_gets_out(workspace, outside, user):
     devices = outside.devices()
-    found, before = attempts(workspace, outside, CONFINED, level, USERS[user])
+    found, before = attempts(workspace, outside, CONFINED, USERS[user])
     assert len(found) >= 80
     assert {name: item["got"] for name, item in found.items() if item["got"]} == {}
     assert outside.files() == before
@@ -135,7 +131,7 @@ def test_nothing_gets_out(workspace, outside, level, user):
         outside.udp.recv(100)
     assert outside.victim.poll() is None
     (claim,) = workspace.events("run.claimed", "try")
-    assert claim["data"]["confinement"] == level
+    assert claim["data"]["confinement"] == "namespaces"
     assert nobody_is_left(outside)
 
 
