@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -1077,3 +1078,21 @@ def test_who_one_is_and_why_and_agents_and_budgets(site):
     assert [(row["what"], row["cap"]) for row in site.client().get("/budgets").json()["items"] if row["id"] == name] == [("runs", 3)]
     assert name not in site.client("user", "bob").get("/budgets").text
     assert site.client().get("/agents").json() == {"items": []}
+
+
+@pytest.mark.parametrize("odd", ["UPPER", "../evil", "..", "/tmp/x", "a b", "events", "", "x" * 64, 7.5, ["a"], "a\n"])
+def test_an_id_that_is_none_is_refused_at_every_door(site, odd):
+    before = sorted((site.workspace.root / "routines").iterdir())
+    client = site.client()
+    assert client.post("/routines", json={"id": odd, "name": "Fine", **GOOD}).status_code == 400
+    name = urllib.parse.quote(str(odd), safe="")
+    assert client.put(f"/routines/{name}/definition", json={"text": "timeout: 1m\naction: {command: ['true']}\n"}).status_code in (
+        400,
+        404,
+        405,
+    )
+    for verb, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/run"), ("GET", "/history"), ("GET", "/runs/..%2F..%2Fx")):
+        if odd not in ("", "..", "events"):  # no client sends the first two as they are, and the last is a stream
+            more = {"json": {}} if verb in ("PATCH", "POST") else {}
+            assert client.request(verb, f"/routines/{name}{path}", **more).status_code in (404, 405)
+    assert sorted((site.workspace.root / "routines").iterdir()) == before

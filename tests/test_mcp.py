@@ -201,3 +201,13 @@ def test_check_says_in_one_line_whether_a_client_gets_through(stocked):
     assert stocked.ok("mcp", "--check").out.startswith("a client gets through: routines_query; 1 routines; MCP ")
     assert "routines_control" in stocked.ok("mcp", "--check", "--allow-control").out
     assert stocked.run("mcp", "--check", cwd=stocked.root.parent).code == 78
+
+
+def test_an_id_that_is_none_is_refused_and_not_mended(stocked):
+    odd = ["UPPER", "../evil", "..", "/tmp/x", "a b", "events", "", "x" * 64]
+    definition = {"timeout": "1m", "action": {"command": ["true"]}}
+    answers = talk(stocked, CONTROL, *({"action": "create", "definition": {"id": name, **definition}} for name in odd),
+                   *({"action": "create", "id": name, "definition": definition} for name in odd if name))  # fmt: skip
+
+    assert [answer for answer in answers if "is not an id" not in answer.get("error", "")] == []
+    assert sorted(path.name for path in (stocked.root / "routines").iterdir()) == ["backup", "hers"]

@@ -106,10 +106,9 @@ def check(session: Session, call: Call) -> Answer:
     doc, patch = call.body.get("definition"), call.body.get("patch")
     if not isinstance(doc, (dict, type(None))) or not isinstance(patch, (dict, type(None))):
         raise UsageError("definition and patch are objects", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
-    if write.id_from(name) != name:
-        raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "id: my-backup")
     if patch is not None:
         return Answer(authoring.check_patch(session, Call(call.caller, {"id": name}).id_in(session), patch))
+    write.new_id(name, "")
     if doc is not None:
         return Answer(authoring.check_doc(session, name, doc))
     return Answer(authoring.check_text(session, name, text_of(call.body, "text")))

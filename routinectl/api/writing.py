@@ -20,9 +20,7 @@ from routinectl.operations.session import Session
 def create(session: Session, call: Call) -> Answer:
     """Write a new definition."""
     doc = dict(call.body)
-    routine_id = doc.pop("id", None) or write.id_from(str(doc.get("name", "")))
-    if not isinstance(routine_id, str) or write.id_from(routine_id) != routine_id:
-        raise UsageError(f"'{routine_id}' is no id: lower-case letters, digits and -", "id: my-backup")
+    routine_id = write.new_id(doc.pop("id", None), doc.get("name"))
     _own(session, call, doc)
     write.require_free_name(session, {"name": routine_id, **doc})
     write.create(session, routine_id, doc)
@@ -68,14 +66,12 @@ def _match(session: Session, name: str, call: Call) -> None:
 def put_definition(session: Session, call: Call) -> Answer:
     """Write a definition as it was typed; where there is none of this id, it is a new one."""
     name, text = call.parts["id"], text_of(call.body, "text")
-    if not session.exists(name) and write.id_from(name) == name and session.layout.definition(name).exists():
+    if not session.exists(name) and session.layout.definition(write.new_id(name, "")).exists():
         session.look_at(name)  # somebody has just put it there
     exists = session.exists(name)
     if exists:
         call.id_in(session)
         _match(session, name, call)
-    elif write.id_from(name) != name:
-        raise UsageError(f"'{name}' is no id: lower-case letters, digits and -", "PUT /routines/my-backup/definition")
     if exists and call.headers.get("if-none-match") == "*":
         raise ExistsError(f"the routine {name} exists already", f"GET /routines/{name}/definition")
     doc = document.read(text.encode("utf-8", "surrogatepass"), "the text")

@@ -39,6 +39,11 @@ DEFAULT_TIMEOUT = timedelta(hours=1)
 Doc = Mapping[str, Any]
 
 
+def is_id(text: object) -> bool:
+    """Say whether a routine may be called so."""
+    return isinstance(text, str) and ID.fullmatch(text) is not None and text not in RESERVED_IDS
+
+
 @dataclass(frozen=True, slots=True)
 class Misfire:
     """What happens to slots that could not start in time. `window` None: 24 h or one interval, whichever is longer."""

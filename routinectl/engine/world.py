@@ -24,7 +24,7 @@ from routinectl.core.standing import RELEASED, Standing, from_plain, to_plain
 from routinectl.errors import DefinitionError
 from routinectl.files import checkpoint
 from routinectl.files.journal import Damage, Journal
-from routinectl.files.layout import Layout
+from routinectl.files.layout import Layout, is_name
 
 _FOR_A_PLACE = ("capacity", "pool", RELEASED)
 _REVISIONS = ("routine.created", "routine.updated", "routine.enabled", "routine.disabled", "routine.deleted", "routine.invalid")
@@ -108,6 +108,8 @@ class World:
         for event in events:
             self.since_checkpoint += 1
             self.meter.fold(event)
+            if event.subject and not is_name(event.subject):
+                continue  # nothing of ours writes that
             if not event.subject:
                 self.workspace[event.type] = event
                 if event.type == "journal.damaged":

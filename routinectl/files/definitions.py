@@ -18,7 +18,7 @@ from typing import Any
 
 from routinectl.core import document, fingerprint, reaction
 from routinectl.core.problem import Problem
-from routinectl.core.routine import ID, RESERVED_IDS, effective
+from routinectl.core.routine import RESERVED_IDS, effective, is_id
 from routinectl.core.schedule import zone
 from routinectl.core.schedule.read import Reading
 from routinectl.core.settings import Settings
@@ -101,8 +101,7 @@ def read_bytes(layout: Layout, routine_id: str) -> bytes:
     try:
         fd = regular.opened_below(layout.root, path)
     except regular.NotAFileError as error:
-        hint = f'cp --remove-destination "$(readlink -f {name})" {name}' if error.said == regular.LEADS_OUT else f"ls -l {name}"
-        raise fault(error.said, name, hint) from None
+        raise (_leads_out(name) if error.said == regular.LEADS_OUT else fault(error.said, name, f"ls -l {name}")) from None
     except OSError as error:
         raise unread(error, name) from None
     try:
@@ -112,6 +111,16 @@ def read_bytes(layout: Layout, routine_id: str) -> bytes:
         raise unread(error, name) from None
     finally:
         os.close(fd)
+
+
+def require_inside(layout: Layout, routine_id: str) -> None:
+    """Raise DefinitionError where what is written of a routine would lie in another place than the workspace."""
+    if layout.leads_out(routine_id):
+        raise _leads_out(relative(layout, layout.definition(routine_id)))
+
+
+def _leads_out(name: str) -> DefinitionError:
+    return fault(regular.LEADS_OUT, name, f'cp --remove-destination "$(readlink -f {name})" {name}')
 
 
 def _open_fault(error: OSError) -> str:
@@ -125,7 +134,7 @@ def _open_fault(error: OSError) -> str:
 def load(layout: Layout, routine_id: str, settings: Settings, now: datetime, *, past: bool = True) -> Definition:
     """Return a good definition. Raises DefinitionError with all its faults, each with its place."""
     name = relative(layout, layout.definition(routine_id))
-    if not ID.fullmatch(routine_id) or routine_id in RESERVED_IDS:
+    if not is_id(routine_id):
         reserved = "is reserved" if routine_id in RESERVED_IDS else "is not an id: lower-case letters, digits and -, at most 63"
         raise fault(f"the folder's name '{routine_id}' {reserved}", name, f"mv routines/{routine_id} routines/another-name")
     return parse(layout, read_bytes(layout, routine_id), name, routine_id, settings, now, past=past)

@@ -9,14 +9,28 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from routinectl.errors import NotFoundError
+
 CONFIG = "routinectl.yaml"
 DEFINITION = "ROUTINE.yaml"
 SEALED = "sealed."  # begins the names of sealed copies
 
 
+def is_name(text: str) -> bool:
+    """Say whether a text names a thing in a folder, and nowhere else."""
+    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
+
+
+def _name(text: str) -> str:
+    """Return the name of a routine, an agent, a run. Raises NotFoundError for what would be a path that leads elsewhere."""
+    if not is_name(text):
+        raise NotFoundError(f"{text!r} is no name of anything here: it would be a path", "routinectl list")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one workspace; `root` is absolute."""
+    """The paths of one workspace; `root` is absolute. None that is made of a name leads out of its folder."""
 
     root: Path
 
@@ -77,7 +91,7 @@ class Layout:
 
     def proposal(self, proposal_id: str) -> Path:
         """The patch of a proposal of edits; kept, whatever becomes of it."""
-        return self.private / "proposals" / f"{proposal_id}.patch"
+        return self.private / "proposals" / f"{_name(proposal_id)}.patch"
 
     @property
     def tmp(self) -> Path:
@@ -91,7 +105,7 @@ class Layout:
 
     def agent(self, name: str) -> Path:
         """The file of a saved agent; skills and whatever else it needs lie beside it."""
-        return self.root / "agents" / name / "AGENT.md"
+        return self.root / "agents" / _name(name) / "AGENT.md"
 
     @property
     def inbox(self) -> Path:
@@ -110,11 +124,16 @@ class Layout:
 
     def folder(self, routine_id: str) -> Path:
         """The folder of a routine."""
-        return Path(f"{self.root}/routines/{routine_id}")
+        return Path(f"{self.root}/routines/{_name(routine_id)}")
+
+    def leads_out(self, routine_id: str) -> bool:
+        """Say whether the folder of a routine is a link to another place than this workspace: nothing is written there."""
+        folder = self.folder(routine_id)
+        return os.path.islink(folder) and not os.path.realpath(folder).startswith(os.path.realpath(self.root) + "/")
 
     def definition(self, routine_id: str) -> Path:
         """The definition of a routine."""
-        return Path(f"{self.root}/routines/{routine_id}/{DEFINITION}")
+        return Path(f"{self.root}/routines/{_name(routine_id)}/{DEFINITION}")
 
     def resolve(self, routine_id: str, text: str) -> str:
         """Return the absolute path of a path in a definition: relative ones start at the routine's folder, `workspace:` ones at the root."""
@@ -124,11 +143,11 @@ class Layout:
 
     def run(self, routine_id: str, run_id: str) -> Path:
         """The folder of one run."""
-        return Path(f"{self.root}/.routinectl/runs/{routine_id}/{run_id}")
+        return Path(f"{self.root}/.routinectl/runs/{_name(routine_id)}/{_name(run_id)}")
 
     def sealed(self, routine_id: str, content: str) -> Path:
         """The sealed copy of what a routine acts with; a dot cannot be part of an id."""
-        return Path(f"{self.root}/.routinectl/{SEALED}{routine_id}.{content[:32]}")
+        return Path(f"{self.root}/.routinectl/{SEALED}{_name(routine_id)}.{content[:32]}")
 
     def lock(self, name: str) -> Path:
         """A lock file."""
@@ -136,7 +155,7 @@ class Layout:
 
     def lease(self, routine_id: str, number: int) -> Path:
         """A lease file; a dot cannot be part of an id, so leases never meet other locks."""
-        return Path(f"{self.root}/.routinectl/locks/{routine_id}.{number}.lock")
+        return Path(f"{self.root}/.routinectl/locks/{_name(routine_id)}.{number}.lock")
 
     def make(self) -> None:
         """Create the private folders, into which only the owner may look, and that of the routines."""

@@ -38,6 +38,8 @@ def history_path(layout: Layout, routine_id: str) -> Path:
 
 def write_state(layout: Layout, routine_id: str, state: Line) -> None:
     """Replace a routine's state.json; it can always be made again, so nothing waits for the disk."""
+    if layout.leads_out(routine_id):
+        return
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         data = json.dumps(state, ensure_ascii=False, indent=1).encode("utf-8", AS_JSON) + b"\n"
         atomic.write(state_path(layout, routine_id), data, durable=False)
@@ -54,7 +56,7 @@ def told_until(layout: Layout, routine_id: str) -> datetime | None:
 def append_history(layout: Layout, routine_id: str, lines: Iterable[Line], *, known: set[str] | None = None) -> None:
     """Append lines to a routine's ledger, those apart whose events are known to be there."""
     data = b"".join(encode(line) for line in lines if known is None or line["event"] not in known)
-    if not data:
+    if not data or layout.leads_out(routine_id):
         return
     try:
         fd = regular.opened(history_path(layout, routine_id), os.O_RDWR | os.O_APPEND | os.O_CREAT)

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from routinectl.files.content import is_content
 from routinectl.files.layout import DEFINITION, Layout
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -30,7 +31,7 @@ def every(layout: Layout | None) -> dict[str, Path]:
 
 def copy_files(template: Path, folder: Path) -> list[str]:
     """Copy everything but the definition into a new routine's folder; returns the names."""
-    names = sorted(name for name in os.listdir(template) if name not in (DEFINITION, _AGENTS) and not name.startswith((".", "__pycache__")))
+    names = sorted(name for name in os.listdir(template) if is_content(name) and name != _AGENTS)
     folder.mkdir(parents=True)
     for name in names:
         source = template / name

@@ -146,9 +146,7 @@ def _status(desk: Desk, session: Session, asked: Asked) -> Data:
 
 def _create(desk: Desk, session: Session, asked: Asked) -> Data:
     doc = dict(_object(asked.rest, "definition"))
-    routine_id = write.id_from(str(doc.pop("id", "") or asked.id or doc.get("name", "")))
-    if not routine_id:
-        raise UsageError("it needs a name or an id", "definition: {name: Nightly backup, ...}")
+    routine_id = write.new_id(doc.pop("id", asked.id or None), doc.get("name"))
     owner = desk.caller(session).owner
     if doc.get("owner", owner) != owner:
         raise UsageError(f"it is made for {owner}, and nobody else", "leave owner out")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from routinectl import clock
 from routinectl.core import decision
@@ -56,7 +57,7 @@ def resume(session: Session, routine_id: str, *, by: str) -> bool:
 
 
 def remove(session: Session, routine_id: str, *, cancel: bool = False, keep_history: bool = False, by: str = "") -> str:
-    """Remove a routine's folder; its events stay. Returns where it was moved to, with `keep_history`.
+    """Remove a routine's folder (of a link the link alone); its events stay. Returns where it was moved to, with `keep_history`.
 
     Raises BusyError when a run goes on and is not to be cancelled (or does not end).
     """
@@ -75,15 +76,22 @@ def remove(session: Session, routine_id: str, *, cancel: bool = False, keep_hist
             os.rename(folder, target)
             kept = str(target.relative_to(session.layout.root))
         else:
-            # The definition goes first and durably: whatever happens after that, the routine is gone.
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                os.unlink(session.layout.definition(routine_id))
-            atomic.sync_folder(folder)
-            shutil.rmtree(folder, ignore_errors=True) if not folder.is_symlink() else folder.unlink()
+            _remove(folder, session.layout.definition(routine_id))
         atomic.sync_folder(session.layout.routines)
     session.look_at(routine_id)
     write.commit(session, routine_id, "remove")
     return kept
+
+
+def _remove(folder: Path, definition: Path) -> None:
+    if folder.is_symlink():  # what it leads to is not ours
+        folder.unlink()
+        return
+    # The definition goes first and durably: whatever happens after that, the routine is gone.
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(definition)
+    atomic.sync_folder(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_until_idle(session: Session, routine_id: str) -> None:

@@ -50,8 +50,7 @@ def from_crontab(session: Session, text: str, *, system: bool, me: str, dry_run:
     result = Import(notes=list(parsed.notes))
     taken = set(session.world.ids())
     for entry in parsed.entries:
-        routine_id = _free_id(_name_of(entry.command), taken)
-        taken.add(routine_id)
+        routine_id = _free_id(session, write.id_from(_name_of(entry.command)), taken)
         doc, remarks = _doc_of(entry, me)
         try:
             zone.load(doc.get("timezone", session.settings.timezone))
@@ -78,9 +77,13 @@ def _name_of(command: str) -> str:
     return "job"
 
 
-def _free_id(name: str, taken: set[str]) -> str:
-    base = write.id_from(name)
-    return next(candidate for candidate in (base, *(f"{base}-{number}" for number in range(2, 10_000))) if candidate not in taken)
+def _free_id(session: Session, base: str, taken: set[str]) -> str:
+    """Return an id that neither a routine nor a folder has, and take it."""
+    ends = ("", *(f"-{number}" for number in range(2, 10_000)))
+    candidates = (base[: 63 - len(end)] + end for end in ends)
+    found = next(name for name in candidates if name not in taken and not os.path.lexists(session.layout.folder(name)))
+    taken.add(found)
+    return found
 
 
 def _doc_of(entry: Entry, me: str) -> tuple[dict[str, Any], list[str]]:
@@ -157,8 +160,7 @@ def from_bundle(session: Session, text: str, *, dry_run: bool = False) -> Import
     result = Import()
     taken = set(session.world.ids())
     for wanted, files in routines:
-        routine_id = _free_id(str(wanted), taken)
-        taken.add(routine_id)
+        routine_id = _free_id(session, write.new_id(wanted, ""), taken)
         item = Taken(routine_id, str(wanted))
         if routine_id != wanted:
             item.remarks.append(f"{wanted} exists already, so it is {routine_id}")
@@ -180,7 +182,7 @@ def _land(session: Session, routine_id: str, files: dict[str, Any], item: Taken,
         folder = session.layout.folder(routine_id)
         for name, content in files.items():
             path = (folder / name).resolve()
-            if not path.is_relative_to(folder.resolve()) or name.startswith("."):
+            if not path.is_relative_to(folder.resolve()) or name.startswith(".") or ".git" in name.lower().split("/"):
                 raise UsageError(f"the bundle's file {name} leaves the routine's folder", "do not trust this bundle")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(str(content["text"]))
@@ -201,8 +203,7 @@ def from_ironclaw(session: Session, text: str, *, dry_run: bool = False) -> Impo
         if not isinstance(item, dict) or "trigger" not in item:
             result.notes.append((number, "it has no trigger, so it is no routine"))
             continue
-        routine_id = _free_id(str(item.get("name", "routine")), taken)
-        taken.add(routine_id)
+        routine_id = _free_id(session, write.id_from(str(item.get("name", "routine"))), taken)
         doc, remarks = ironclaw_doc(item)
         done = Taken(routine_id, str(item.get("name", routine_id)), remarks=remarks)
         data = editing.dump(write.ordered(doc), head=write.HEAD)

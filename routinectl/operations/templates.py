@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def install(
     """
     template = find(session.layout, name)
     folder = session.layout.folder(routine_id)
-    if folder.exists():
+    if os.path.lexists(folder):
         raise UsageError(f"routines/{routine_id} exists already", f"routinectl add --template {name} --id another-id")
     raw = (template / DEFINITION).read_bytes()
     doc = document.read(raw, DEFINITION)

@@ -10,7 +10,7 @@ from typing import Any
 
 from routinectl.core import document, foreign
 from routinectl.core.reaction import Webhook
-from routinectl.core.routine import ID, RESERVED_IDS, Routine, build
+from routinectl.core.routine import Routine, build, is_id
 from routinectl.core.schedule import zone
 from routinectl.core.schedule.read import Reading, definite, read_trigger
 from routinectl.core.units import to_epoch
@@ -42,9 +42,20 @@ def id_from(name: str) -> str:
     """Return the id that a name gives: lower case, blanks and `_` to `-`, accents dropped. Raises UsageError."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     text = re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9-]", "", re.sub(r"[\s_]+", "-", plain.strip()))).strip("-")[:63]
-    if not ID.fullmatch(text) or text in RESERVED_IDS:
+    if not is_id(text):
         raise UsageError(f"'{name}' gives no id: an id has lower-case letters, digits and -", "routinectl add my-backup ...")
     return text
+
+
+def new_id(wanted: object, name: object) -> str:
+    """Return the id of a new routine: the one that is asked for, else (None) what its name gives. Raises UsageError."""
+    if wanted is None:
+        return id_from(str(name or ""))
+    if not isinstance(wanted, str) or not is_id(wanted):
+        raise UsageError(
+            f"{str(wanted)[:80]!r} is not an id: lower-case letters, digits and -, at most 63", "routinectl add --id my-backup ..."
+        )
+    return wanted
 
 
 def ordered(doc: Mapping[str, Any]) -> _Doc:
@@ -127,6 +138,9 @@ def _same(session: Session, routine_id: str, data: bytes) -> bool:
 
 def store(session: Session, routine_id: str, data: bytes, *, created: bool, dry_run: bool = False) -> Written:
     """Check a definition's text and write it. Raises DefinitionError with all its faults; then nothing was written."""
+    if created:
+        new_id(routine_id, "")
+    definitions.require_inside(session.layout, routine_id)
     definition = parsed(session, routine_id, data, past=not created)
     routine = build(routine_id, definition.doc, session.now)
     _require_free_paths(session, routine)

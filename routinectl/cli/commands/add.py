@@ -75,7 +75,7 @@ def command(
         if template is not None:
             doc = {key: value for key, value in (("name", name), ("description", description), ("timezone", timezone)) if value}
             doc |= ({"triggers": triggers} if triggers else {}) | policy_options(quiet_hours, approval, ask_first=ask_first)
-            new_id = routine_id or write.id_from(name or template)
+            new_id = write.new_id(routine_id, name or template)
             made = templates.install(
                 session, template, new_id, dict(_pair(item, "--set KEEP=7") for item in setting or ()), doc, dry_run=dry_run
             )
@@ -104,7 +104,7 @@ def command(
             _put(doc, write.parse_key(key), write.parse_value(value))
         if source is None and not doc.get("triggers") and not manual and not edit:
             raise UsageError("when shall it run? give a trigger, or --manual", f"routinectl add '{name}' --daily 09:00 ...")
-        new_id = routine_id or write.id_from(name)
+        new_id = write.new_id(routine_id, name)
         if not replace and not session.layout.definition(new_id).exists():
             write.require_free_name(session, doc)
         written = ask.edit_new(session, new_id, doc) if edit else write.create(session, new_id, doc, replace=replace, dry_run=dry_run)
