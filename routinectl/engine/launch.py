@@ -218,8 +218,8 @@ def named_files(layout: Layout, routine: Routine) -> list[str]:
     if action.prompt is not None:
         return [layout.resolve(routine.id, action.prompt.file)] if action.prompt.file else []
     if action.job is not None:
-        folder = layout.agent(action.job.agent).parent
-        return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()][:_MOST_SKILLS] if action.job.agent else []
+        skills = sorted(layout.agent(action.job.agent).parent.rglob("*")) if action.job.agent else ()
+        return [str(path) for path in skills if path.is_file()][:_MOST_SKILLS]
     words = [*action.argv, *(routine.expect.judge.argv if routine.expect.judge else ()), *action.line.split(), action.interpreter]
     cwd = layout.resolve(routine.id, action.workdir)
     paths = [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
@@ -340,6 +340,8 @@ def _hosted(layout: Layout, folder: Path, entry: dict[str, Any], spec: dict[str,
 
 def servers_of(layout: Layout, job: Job) -> dict[str, Any]:
     """Return the MCP servers of a job as a head has them; words that begin with `./` are files of the agent's folder. Raises CannotStart."""
+    if not job.agent:
+        return {}  # only a saved agent has any
     folder = str(layout.agent(job.agent).parent)
     found: dict[str, Any] = {}
     for name, server in job.servers.items():
