@@ -931,7 +931,13 @@ def test_what_has_changed_since_a_position(site):
     name = site.new(name="Changing")
     client = site.client()
     before = client.get("/routines", params={"limit": "1"}).json()["position"]
-    assert client.get("/routines", params={"since": before}).json() == {"items": [], "gone": [], "whole": False, "position": before}
+    assert client.get("/routines", params={"since": before}).json() == {
+        "items": [],
+        "gone": [],
+        "whole": False,
+        "position": before,
+        "none": "",
+    }
 
     client.post(f"/routines/{name}/pause")
     found = client.get("/routines", params={"since": before}).json()

@@ -331,7 +331,7 @@ def test_the_form_keeps_what_it_does_not_show_and_the_yaml_shows_faults_in_place
         == "# why\nname: Kept\ntriggers: [{daily: '09:00'}]   # not later\ntimeout: 1m\ncooldown: 3m\naction: {command: [echo, 'a b']}\ndescription: now with words\n"
     )
     go(window, "#/routines/kept/edit")
-    window.get_by_role("button", name="YAML").click()
+    window.get_by_role("button", name="YAML", exact=True).click()
     editor = window.get_by_label("ROUTINE.yaml")
     assert editor.input_value() == path.read_text()
     editor.fill(path.read_text().replace("timeout: 1m", "timeout: soon"))
@@ -343,6 +343,66 @@ def test_the_form_keeps_what_it_does_not_show_and_the_yaml_shows_faults_in_place
     window.get_by_role("button", name="Save").click()
     window.get_by_role("heading", name="Kept").wait_for()
     assert "timeout: 2m\ncooldown" in path.read_text()
+
+
+NOT_SHOWN = {
+    "a list of words": ("action: {command: [printf, '%s', 'two  words; touch PWNED $HOME']}", "What it does", "printf %s 'two  words; touch PWNED $HOME'"),
+    "a function": ("action: {python: {entrypoint: 'm:f', args: {a:  1}}}", "What it does", "m:f"),
+    "two triggers": ("triggers: [{daily: '09:00'},  {every: 2h}]   # both\naction: {command: 'true'}", "When", '[{"daily": "09:00"}, {"every": "2h"}]'),
+    "a text of two lines": ("description: |\n  one\n  two\naction: {command: 'true'}", "Description", None),
+}  # fmt: skip
+
+
+@needs_a_browser
+@pytest.mark.parametrize(("keys", "label", "shown"), NOT_SHOWN.values(), ids=list(NOT_SHOWN))
+def test_what_the_form_cannot_show_whole_is_read_only_and_stays(site, visit, keys, label, shown):
+    text = f"# why\nname:  Whole   # its name\ntimeout: 1m\n{keys}\n# end\n"
+    path = define(site, "whole", text)
+    window = visit(path="#/routines/whole/edit")
+    field = window.get_by_label(label, exact=True)
+    assert field.evaluate("node => node.readOnly")
+    assert shown in (None, field.input_value())
+    window.get_by_text("It stays as it is").wait_for()
+    window.get_by_label("Name").fill("Renamed")
+    window.get_by_role("button", name="Save").click()
+    window.get_by_role("heading", name="Renamed").wait_for()
+    assert path.read_text() == text.replace("Whole ", "Renamed ")
+
+    go(window, "#/routines/whole/edit")
+    window.get_by_role("button", name="Edit as YAML").click()
+    assert window.get_by_label("ROUTINE.yaml").input_value() == path.read_text()
+
+
+@needs_a_browser
+def test_the_form_writes_what_was_changed_and_nothing_else(site, visit):
+    text = "# why\nname:  Fields\ntimeout: 1m\ntags: [ a,  b ]   # odd\naction:\n    command: 'echo one'   # what\n    env: {A:  '1'}\n    payload: {day:  monday}\n"
+    path = define(site, "fields", text)
+    before = path.stat().st_mtime_ns
+    window = visit(path="#/routines/fields/edit")
+    window.get_by_role("button", name="Save").click()
+    window.get_by_role("heading", name="Fields").wait_for()
+    assert path.stat().st_mtime_ns == before, "nothing was changed"
+
+    go(window, "#/routines/fields/edit")
+    assert window.get_by_label("What it does").is_disabled(), "another kind would lose its env"
+    window.get_by_role("textbox", name="Command").fill("echo two; echo 'three'")
+    window.get_by_label("When", exact=True).select_option(label="Every day")
+    window.get_by_role("button", name="Save").click()
+    window.get_by_role("heading", name="Fields").wait_for()
+    assert path.read_text() == text.replace("'echo one'", "echo two; echo 'three'") + 'triggers:\n  - daily: "09:00"\n'
+
+
+@needs_a_browser
+def test_what_was_changed_in_the_yaml_stays_when_one_comes_back_to_the_form(site, visit):
+    path = define(site, "both-ways", HELLO % "Both ways")
+    window = visit(path="#/routines/both-ways/edit")
+    window.get_by_role("button", name="YAML", exact=True).click()
+    window.get_by_label("ROUTINE.yaml").fill(path.read_text() + "tags: [ a,  b ]   # mine\n")
+    window.get_by_role("button", name="Form").click()
+    window.get_by_label("Name").fill("Both of them")
+    window.get_by_role("button", name="Save").click()
+    window.get_by_role("heading", name="Both of them").wait_for()
+    assert path.read_text() == HELLO % "Both of them" + "tags: [ a,  b ]   # mine\n"
 
 
 @needs_a_browser
@@ -724,5 +784,5 @@ def test_the_overview_follows_every_kind_of_change(workspace):
             rows["a"], position = changed[0], overview.position
             assert json.dumps([rows["a"]]) == json.dumps(Overview(session).rows())
         session.append(Event("routine.deleted", "a", at))
-        assert overview.since(position) == ([], {"a": ""})
+        assert overview.since(position) == ([], {"a": session.settings.default_owner})
         assert overview.rows() == []

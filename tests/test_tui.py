@@ -21,7 +21,7 @@ from routinectl.files.layout import Layout
 from routinectl.tui import show
 from routinectl.tui.app import MainPage, Tui, needs_a_look, order
 from routinectl.tui.ask import Ask
-from routinectl.tui.form import FormPage, merge_patch, schedule_text
+from routinectl.tui.form import FormPage
 from routinectl.tui.run import RunPage
 from routinectl.tui.source import Fault, Local, Remote
 from routinectl.tui.table import RoutineTable, columns
@@ -211,7 +211,7 @@ def test_the_cursor_stays_on_its_routine_while_others_come_and_go(workspace, loc
 def test_an_empty_workspace_says_how_to_begin(local):
     async def go():
         async with opened(local) as pilot:
-            await see(pilot, "No routines yet")
+            await see(pilot, "There are no routines here")
 
     play(go())
 
@@ -254,6 +254,16 @@ def test_a_routine_is_made_in_the_form_after_its_faults_are_told(workspace, loca
     assert "45 7 * *" in text
 
 
+NOT_SHOWN = {
+    "a list of words": ("action: {command: [printf, '%s', 'two  words; touch PWNED $HOME']}", "action-text", "no shell reads"),
+    "a function": ("action: {python: {entrypoint: 'm:f', args: {a:  1}}}", "action-text", "a Python function"),
+    "an agent of its own": ("action: {agent: {task: Look}}", "action-text", "not a saved one"),
+    "two triggers": ("triggers: [{daily: '09:00'},  {every: 2h}]   # both\naction: {command: 'true'}", "when", "2 triggers"),
+    "an anchor": ("triggers:\n- every: 2h\n  anchor: '2026-01-01T00:00:00Z'\naction: {command: 'true'}", "when", "anchor"),
+    "a text of two lines": ("description: |\n  one\n  two\naction: {command: 'true'}", "description", "more than one line"),
+}  # fmt: skip
+
+
 def test_an_edit_in_the_form_keeps_what_it_does_not_show(workspace, local):
     path = workspace.define(
         "kept",
@@ -272,6 +282,67 @@ def test_an_edit_in_the_form_keeps_what_it_does_not_show(workspace, local):
     play(go())
     assert path.read_text() == ("# why it is there\nname: Kept\ntriggers: [{cron: '5 4 * * *'}]   # not later\ntimeout: 1m\ncooldown: 3m\n"
                                 "action: {command: [echo, 'a b']}\ndescription: now with words\n")  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "field", "why"), NOT_SHOWN.values(), ids=list(NOT_SHOWN))
+def test_what_the_form_cannot_show_whole_is_read_only_and_stays(workspace, local, keys, field, why):
+    text = f"# why\nname:  Kept   # its name\ntimeout: 1m\n{keys}\n# end\n"
+    path = workspace.define("kept", text)
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "ept")
+            await pilot.press("e")
+            await in_the_form(pilot)
+            page = pilot.app.screen
+            shown = page.query_one(f"#{field}")
+            assert shown.read_only if field == "action-text" else shown.disabled
+            assert why in page._form[{"when": "triggers", "action-text": "action"}.get(field, field)]["why"]
+            if field == "action-text":
+                assert page.query_one("#kind").disabled
+            await fill(pilot, "#name", "Renamed")
+            await pilot.press("ctrl+s")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, MainPage))
+
+    play(go())
+    assert path.read_text() == text.replace("Kept ", "Renamed ")
+
+
+def test_a_form_that_was_not_changed_writes_nothing(workspace, local):
+    path = workspace.define("kept", "name: Kept\ntimeout:   1m\naction: {agent: {use: gone, task: 'x'}, payload: {a:  1}}\n")
+    before = path.stat().st_mtime_ns
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "ept")
+            await pilot.press("e")
+            await in_the_form(pilot)
+            assert pilot.app.screen.changes() == {}
+            await pilot.press("ctrl+s")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, MainPage))
+
+    play(go())
+    assert path.stat().st_mtime_ns == before
+
+
+def test_what_was_changed_in_the_yaml_stays_when_one_comes_back_to_the_form(workspace, local):
+    path = workspace.define("both", "name: Both\n" + COMMAND)
+
+    async def go():
+        async with opened(local) as pilot:
+            await see(pilot, "Both")
+            await pilot.press("e")
+            await in_the_form(pilot)
+            await pilot.press("ctrl+t")
+            await fill(pilot, "#text", "name: Both\ntags: [ a,  b ]   # mine\n" + COMMAND)
+            await pilot.press("ctrl+t")
+            await eventually(pilot, lambda: not pilot.app.screen.yaml and pilot.app.screen.ready)
+            await fill(pilot, "#name", "Named")
+            await pilot.press("ctrl+s")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, MainPage))
+
+    play(go())
+    assert path.read_text() == "name: Named\ntags: [ a,  b ]   # mine\n" + COMMAND
 
 
 def test_a_definition_with_faults_is_mended_in_the_yaml(workspace, local):
@@ -405,7 +476,7 @@ def test_delete_asks_and_no_is_the_first_answer(workspace, local):
             await pilot.press("d")
             await see(pilot, "Delete Gone?")
             await pilot.press("shift+tab", "enter")
-            await see(pilot, "No routines yet")
+            await see(pilot, "There are no routines here")
 
     play(go())
     assert not (workspace.root / "routines/gone").exists()
@@ -680,32 +751,6 @@ def test_in_a_real_terminal_with_a_real_editor(workspace):
         end()
         stop_keepers(workspace.root)
     assert "11:30" in path.read_text()
-
-
-# -- the pieces
-
-
-@pytest.mark.parametrize(
-    ("triggers", "text"),
-    [
-        ([], ""), ([{"cron": "5 4 * * *"}], "5 4 * * *"), ([{"daily": "09:00"}], "daily at 09:00"), ([{"every": "15m"}], "every 15m"), ([{"schedule": "at noon"}], "at noon"),
-        ([{"weekly": {"days": ["mon", "fri"], "time": "08:30"}}], "every mon and fri at 08:30"), ([{"webhook": {}}], None), ([{"daily": "09:00"}, {"every": "1h"}], None),
-        ([{"cron": "5 4 * * *", "timezone": "UTC"}], None),
-    ],
-)  # fmt: skip
-def test_a_schedule_as_one_would_type_it(triggers, text):
-    assert schedule_text(triggers) == text
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "patch"),
-    [
-        ({"a": 1}, {"a": 1}, {}), ({"a": 1}, {"a": 2}, {"a": 2}), ({"a": 1}, {}, {"a": None}), ({}, {"a": 1}, {"a": 1}),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, {"a": {"c": None}}), ({"a": {"b": 1}}, {"a": [1]}, {"a": [1]}),
-    ],
-)  # fmt: skip
-def test_merge_patches(before, after, patch):
-    assert merge_patch(before, after) == patch
 
 
 # -- pictures

@@ -53,7 +53,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/check", reading.check, "viewer", "Check a definition before it is written.", body={
         "type": "object", "properties": {"id": {"type": "string"}, "text": {"type": "string", "description": "YAML."},
                                          "definition": {"type": "object"},
-                                         "patch": {"type": "object", "description": "A JSON merge patch of the routine `id`."}}},
+                                         "patch": {"type": "object", "description": "A JSON merge patch of the routine `id`."},
+                                         "form": {"type": "object", "description": "New values of fields of the form of `text`."}}},
              errors=(400, 404, 422)),
     Endpoint("GET", "/routines/{id}/why", reading.why, "viewer", "Say why it ran or did not.",
              query={"at": "The instant of a slot.", "run": "A run."}, errors=(400, 404, 409, 422)),

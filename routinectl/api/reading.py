@@ -103,12 +103,14 @@ def get_definition(session: Session, call: Call) -> Answer:
 def check(session: Session, call: Call) -> Answer:
     """Say what a definition means and when it fires, or all its faults; nothing is written."""
     name = text_of(call.body, "id") or "new-routine"
-    doc, patch = call.body.get("definition"), call.body.get("patch")
-    if not isinstance(doc, (dict, type(None))) or not isinstance(patch, (dict, type(None))):
-        raise UsageError("definition and patch are objects", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
+    doc, patch, form = (call.body.get(key) for key in ("definition", "patch", "form"))
+    if not all(isinstance(item, (dict, type(None))) for item in (doc, patch, form)):
+        raise UsageError("definition, patch and form are objects", '{"definition": {"triggers": [{"schedule": "daily at 9"}]}}')
     if patch is not None:
         return Answer(authoring.check_patch(session, Call(call.caller, {"id": name}).id_in(session), patch))
     write.new_id(name, "")
+    if form is not None:
+        return Answer(authoring.check_form(session, name, form, text_of(call.body, "text")))
     if doc is not None:
         return Answer(authoring.check_doc(session, name, doc))
     return Answer(authoring.check_text(session, name, text_of(call.body, "text")))

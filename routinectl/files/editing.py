@@ -1,26 +1,27 @@
 """Changing a definition without losing what a person wrote: comments, quotes, order and indentation stay.
 
 A scalar that is there is replaced in place, character for character, and a new one is appended; for anything larger
-ruamel.yaml keeps what people wrote. That only the asked key changed is verified after the change, on the plain data of
+ruamel.yaml writes what is changed, and every other line stays as it was. That only the asked key changed is verified after the change, on the plain data of
 both texts, and a change that cannot be proven is refused. filelock keeps two editing commands apart (it costs too much to be used
 on the fire path, and no more than that).
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from routinectl.core import document
 from routinectl.core.problem import path_text
-from routinectl.errors import BusyError, RoutinectlError, UsageError
-from routinectl.files import atomic
+from routinectl.errors import BusyError, DefinitionError, RoutinectlError, UsageError
+from routinectl.files import atomic, lines
 from routinectl.files.layout import Layout
 
 REMOVE: Any = object()
@@ -28,7 +29,7 @@ Path_ = tuple[str | int, ...]
 _PATIENCE = 10
 
 
-@contextmanager
+@contextlib.contextmanager
 def lock(layout: Layout) -> Iterator[None]:
     """Keep other editing commands out while a definition is read, changed and written. Raises BusyError."""
     from filelock import FileLock, Timeout
@@ -50,15 +51,36 @@ def change(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
     Raises UsageError when a path leads through something that is no mapping or list, RoutinectlError when nothing but
     a rewrite of the file could do it.
     """
-    wanted = copy.deepcopy(document.read(raw))
-    for path, value in changes.items():
-        _put(wanted, path, value)
-    for way in (_spliced, _rewritten):
-        changed = way(raw, changes)
-        if changed is not None and document.read(changed) == wanted:
-            return changed
+    wanted = changed(document.read(raw), changes)
+    for made in _ways(raw, changes):
+        if made is not None and _says(made, wanted):
+            return made
     names = ", ".join(path_text(path) for path in changes)
     raise RoutinectlError(f"{names} cannot be changed here without touching something else", "change it in the file, with an editor")
+
+
+def changed(doc: Any, changes: Mapping[Path_, Any]) -> Any:
+    """Return plain data in which exactly these paths have these values. Raises UsageError."""
+    wanted = copy.deepcopy(doc)
+    for path, value in changes.items():
+        _put(wanted, path, value)
+    return wanted
+
+
+def _ways(raw: bytes, changes: Mapping[Path_, Any]) -> Iterator[bytes | None]:
+    """Yield the ways to write a change, the one that touches least first."""
+    from ruamel.yaml.error import YAMLError
+
+    for way in (_spliced, _in_place, _rewritten):
+        with contextlib.suppress(YAMLError, UsageError):
+            yield way(raw, changes)
+
+
+def _says(raw: bytes, wanted: Any) -> bool:
+    try:
+        return bool(document.read(raw) == wanted)
+    except DefinitionError:
+        return False
 
 
 def _spliced(raw: bytes, changes: Mapping[Path_, Any]) -> bytes | None:
@@ -85,6 +107,36 @@ def _scalar_text(value: Any) -> str:
     return json.dumps(value)
 
 
+def _in_place(raw: bytes, changes: Mapping[Path_, Any]) -> bytes | None:
+    """Return the text in which only the lines of what is changed are written anew."""
+    for path, value in changes.items():
+        spliced = _spliced(raw, {path: value})
+        if spliced is not None and _says(spliced, changed(document.read(raw), {path: value})):
+            raw = spliced
+            continue
+        known = lines.spots(raw)
+        rows = lines.split(raw)
+        at = next((path[:size] for size in range(len(path), 0, -1) if path[:size] in known), ())
+        beside = [spot for key, spot in known.items() if key[:-1] == path[:-1]]
+        if path == at and value is REMOVE:
+            del rows[known[at].above : known[at].end]
+        elif path[:-1] == at and beside and value is not REMOVE:
+            last = max(spot.end for spot in beside)
+            rows[last:last] = _indented(_dumped({path[-1]: value}), beside[0].indent)
+        elif at:
+            spot = known[at]
+            part = _rewritten("".join(rows[spot.key : spot.end]).encode(), {path[len(at) - 1 :]: value})
+            rows[spot.key : spot.end] = _indented(part.decode(), spot.indent)
+        else:
+            return None
+        raw = "".join(row if row.endswith(("\n", "\r")) else row + "\n" for row in rows).encode()
+    return raw
+
+
+def _indented(text: str, columns: int) -> list[str]:
+    return [" " * columns + row if row.strip() else row for row in text.splitlines(keepends=True)]
+
+
 def _rewritten(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
     """Return the text as ruamel.yaml writes it after the change: comments and quotes stay, spacing may not."""
     from ruamel.yaml import YAML
@@ -104,6 +156,13 @@ def _rewritten(raw: bytes, changes: Mapping[Path_, Any]) -> bytes:
 
 def dump(doc: Mapping[str, Any], *, head: str = "", notes: Mapping[str, str] | None = None) -> bytes:
     """Return a new definition as YAML; `notes` are comments put above keys, `head` the first line."""
+    data = (head + _dumped(doc, notes or {})).encode()
+    if document.read(data) != doc:
+        raise RoutinectlError("a value cannot be written as YAML", "check the values for unusual characters")
+    return data
+
+
+def _dumped(doc: Mapping[Any, Any], notes: Mapping[str, str] | None = None) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
 
@@ -116,10 +175,7 @@ def dump(doc: Mapping[str, Any], *, head: str = "", notes: Mapping[str, str] | N
             tree.yaml_set_comment_before_after_key(key, before=note)
     buffer = io.StringIO()
     yaml.dump(tree, buffer)
-    data = (head + buffer.getvalue()).encode()
-    if document.read(data) != doc:
-        raise RoutinectlError("a value cannot be written as YAML", "check the values for unusual characters")
-    return data
+    return buffer.getvalue()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -131,15 +187,17 @@ def write(path: Path, data: bytes) -> None:
 
 
 def _indentation(yaml: Any, text: str) -> None:
-    """Make the writer indent as the file does: lists under their key, or two columns in."""
-    for line, following in zip(text.splitlines(), text.splitlines()[1:], strict=False):
-        if line.rstrip().endswith(":") and following.lstrip().startswith("- "):
-            own = len(line) - len(line.lstrip())
-            offset = len(following) - len(following.lstrip()) - own
-            if offset in (0, 2, 4):
-                yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
-            return
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    """Make the writer indent as the text does: lists under their key, or two columns in; mappings as far as the first one."""
+    mapping, offset = 0, -1
+    for line, following in itertools.pairwise(text.splitlines()):
+        further = len(following) - len(following.lstrip()) - (len(line) - len(line.lstrip()))
+        if line.partition(" #")[0].rstrip().endswith(":"):
+            if following.lstrip().startswith("- "):
+                offset = further if offset < 0 and further in (0, 2, 4) else offset
+            elif further > 0 and following.strip() and not following.lstrip().startswith("#"):
+                mapping = mapping or further
+    offset = 2 if offset < 0 else offset
+    yaml.indent(mapping=mapping or 2, sequence=offset + 2, offset=offset)
 
 
 def _put(root: Any, path: Path_, value: Any) -> None:

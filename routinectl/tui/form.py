@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from copy import deepcopy
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -15,48 +14,15 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Checkbox, Footer, Input, Label, Select, Static, TabbedContent, TabPane, TextArea
 
-from routinectl.core import foreign
 from routinectl.tui import show
 from routinectl.tui.base import Page
 from routinectl.tui.show import BAD, CALM, WARN, Row
 from routinectl.tui.source import Fault
 
 _PATIENCE = 0.25  # seconds after the last key before it is checked
-_KINDS = [("a command", "command"), ("a prompt to a model", "prompt"), ("a saved agent", "agent")]
-_OTHER = "other"
+_KINDS = {"command": "a command", "prompt": "a prompt to a model", "agent": "a saved agent"}
 _TEXTS = ("name", "description", "timezone", "timeout")
-
-
-def schedule_text(triggers: list[Row]) -> str | None:
-    """Return a schedule as one would type it, None for what only YAML can say."""
-    if not triggers:
-        return ""
-    if len(triggers) > 1 or len(triggers[0]) > 1:
-        return None
-    ((kind, value),) = triggers[0].items()
-    if kind in ("cron", "schedule"):
-        return str(value)
-    if kind == "daily":
-        return f"daily at {value}"
-    if kind == "every":
-        return f"every {value}"
-    if kind == "weekly" and isinstance(value, dict) and isinstance(value.get("days"), list):
-        return f"every {' and '.join(map(str, value['days']))} at {value.get('time')}"
-    return None
-
-
-def merge_patch(before: Row, after: Row) -> Row:
-    """Return the JSON merge patch (RFC 7396) that makes one document of the other."""
-    found: Row = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
-            inner = merge_patch(old, value)
-            if inner:
-                found[key] = inner
-        elif value != old:
-            found[key] = value
-    return found
+_LINES = {**{key: key for key in _TEXTS}, "triggers": "when", "payload": "payload"}  # fields that are one line
 
 
 def _field(label: str, field: Widget) -> ComposeResult:
@@ -76,12 +42,9 @@ class FormPage(Page):
     def __init__(self, name: str = "") -> None:
         super().__init__()
         self.routine_id = name
-        self._before: Row = {}  # the definition as its file says it
-        self._doc: Row = {"triggers": [{"schedule": "every day at 9"}], "timeout": "10m", "action": {"command": ""}}
-        self._text = self._etag = ""
-        self._when: str | None = ""
-        self._action: tuple[str, str] = ("command", "")
-        self._agents: list[str] = []
+        self._before = self._base = self._text = self._etag = ""  # the file; what the form changes; what comes of it
+        self._form: Row = {}  # what the form shows of it, and what may be changed
+        self._filled: Row = {}  # what the fields said when they were filled
         self._checked: Row = {}
         self._first: tuple[object, ...] = ()
         self.ready = self._touched = False
@@ -112,7 +75,7 @@ class FormPage(Page):
         yield from _field("Description", Input(placeholder="what it is for", id="description", compact=True))
         yield from _field("When", Input(placeholder="weekdays at 9:30, every 15m, */10 8-18 * * *", id="when", compact=True))
         yield from _field("Time zone", Input(placeholder="that of the workspace", id="timezone", compact=True))
-        yield from _field("It does", Select(_KINDS, value="command", allow_blank=False, id="kind", compact=True))
+        yield from _field("It does", Select(_choices(_KINDS), value="command", allow_blank=False, id="kind", compact=True))
         yield from _field("", Select([("-", "-")], value="-", allow_blank=False, id="agent", compact=True))
         yield from _field("", TextArea(id="action-text", compact=True))
         yield from _field("Timeout", Input(placeholder="10m", id="timeout", compact=True))
@@ -125,20 +88,21 @@ class FormPage(Page):
         title = f"[b]Edit[/b] {self.routine_id}" if self.routine_id else "[b]New routine[/b]"
         self.query_one("#form-title", Static).update(f"{title}   ctrl+s saves, ctrl+t turns to the YAML and back")
         try:
-            agents = await self.ask("GET", "/agents")
             if self.routine_id:
-                found = await self.ask("GET", f"/routines/{self.routine_id}/definition")
-                self._doc, self._text, self._etag = found["doc"] or {}, found["text"], found["etag"]
-                self._before = deepcopy(self._doc)
-                self._checked = found
+                self._checked = await self.ask("GET", f"/routines/{self.routine_id}/definition")
+                self._before = self._base = self._checked["text"]
+                self._etag = self._checked["etag"]
+            else:
+                self._checked = await self.ask("POST", "/check", {"id": "new-routine", "form": {}})
         except Fault as fault:
             self.tell(fault)
             self.app.pop_screen()
             return
-        self._agents = [item["name"] for item in agents["items"] if item["valid"]]
-        self._fill()
-        if self.routine_id and self._checked["doc"] is None:
+        self._text = self._checked["text"]
+        if self._checked["doc"] is None:
             self.query_one(TabbedContent).active = "yaml"
+        else:
+            self._fill(self._checked["form"])
         self.query_one("#text", TextArea).load_text(self._text)
         self.query_one("#text" if self.yaml else "#name").focus()
         self._begin()
@@ -158,34 +122,30 @@ class FormPage(Page):
         """Use every line of a low terminal."""
         self.set_class(self.size.height < 32, "low")
 
-    def _fill(self) -> None:
-        """Put what the definition says into the fields."""
-        doc = self._doc
-        for key in _TEXTS:
-            self._input(key).value = str(doc.get(key, ""))
-        triggers = doc.get("triggers") or []
-        self._when = schedule_text(triggers) if isinstance(triggers, list) else None
-        self._input("when").value = self._when if self._when is not None else "more than this form shows; see the YAML"
-        self._input("when").disabled = self._when is None
-        action = doc.get("action") if isinstance(doc.get("action"), dict) else {}
-        self._action = _action_of(action or {})
-        kind, text = self._action
-        choices = [choice for choice in _KINDS if choice[1] != "agent" or self._agents or kind == "agent"]
+    def _fill(self, form: Row) -> None:
+        """Put what the form shows of the definition into the fields; what it does not show whole cannot be changed, and says why."""
+        self._form = form
+        for key, name in _LINES.items():
+            field = self._input(name)
+            field.value, field.disabled = form[key]["text"].replace("\n", " "), not form[key]["editable"]
+            field.tooltip = form[key]["why"] or None
+        action = form["action"]
+        kind = str(action["kind"])
         select = self.query_one("#kind", Select)
-        select.set_options([*choices, ("more than this form shows; see the YAML", _OTHER)] if kind == _OTHER else choices)
-        select.value, select.disabled = kind, kind == _OTHER
-        used = str((action or {}).get("agent", {}).get("use", "")) if kind == "agent" else ""
-        names = self._agents or ([used] if used else ["-"])
+        select.set_options(_choices(action["kinds"]) if action["editable"] else [(action["why"], kind)])
+        select.value, select.disabled = kind, len(action["kinds"]) < 2
         chooser = self.query_one("#agent", Select)
+        names = action["agents"] or ["-"]
+        used = (action["value"] or {}).get("use")
         chooser.set_options([(name, name) for name in names])
         chooser.value = used if used in names else names[0]
         self._show_agents(kind)
         area = self.query_one("#action-text", TextArea)
-        area.load_text(text)
-        area.display = kind != _OTHER
-        payload = (action or {}).get("payload")
-        self._input("payload").value = json.dumps(payload) if payload else ""
-        self.query_one("#enabled", Checkbox).value = doc.get("enabled", True) is not False
+        area.load_text(action["text"])
+        area.read_only = not action["editable"]
+        box = self.query_one("#enabled", Checkbox)
+        box.value, box.disabled = form["enabled"]["value"] is not False, not form["enabled"]["editable"]
+        self._filled = self._fields_now()
 
     def _show_agents(self, kind: str) -> None:
         row = self.query_one("#agent").parent
@@ -197,41 +157,15 @@ class FormPage(Page):
 
     # -- what it says now
 
-    def wanted(self) -> Row:
-        """Return the definition as the form says it; what the form does not show stays as it is. Raises ValueError for a payload that is no JSON."""
-        found = deepcopy(self._doc)
-        for key in _TEXTS:
-            value = self._input(key).value.strip()
-            if value:
-                found[key] = value
-            else:
-                found.pop(key, None)
-        when = self._input("when").value.strip()
-        if self._when is not None and when != self._when:
-            found["triggers"] = [{"schedule": when}] if when else []
-        if not found.get("triggers"):
-            found.pop("triggers", None)
-        kind = str(self.query_one("#kind", Select).value)
-        if kind != _OTHER:
-            found["action"] = self._action_wanted(found.get("action") or {}, kind)
-        if not self.query_one("#enabled", Checkbox).value:
-            found["enabled"] = False
-        elif "enabled" in found:
-            found["enabled"] = True
-        return found
+    def changes(self) -> Row:
+        """Return the fields that say something else than when they were filled: nothing else is ever written."""
+        return {key: value for key, value in self._fields_now().items() if value != self._filled[key] and self._form[key]["editable"]}
 
-    def _action_wanted(self, old: Row, kind: str) -> Row:
-        text = self.query_one("#action-text", TextArea).text
-        rest = {key: value for key, value in old.items() if key != "payload"}
-        kept = rest if kind in rest else {}
-        if kind == "prompt":
-            made = {**kept, "prompt": {**kept.get("prompt", {}), "text": text}}
-        elif kind == "agent":
-            made = {**kept, "agent": {**kept.get("agent", {}), "use": str(self.query_one("#agent", Select).value), "task": text}}
-        else:
-            made = kept if kept and (kind, text) == self._action else {**kept, "command": text}
-        payload = self._input("payload").value.strip()
-        return {**made, "payload": foreign.parse(payload)} if payload else made
+    def _fields_now(self) -> Row:
+        kind, agent = (str(self.query_one(name, Select).value) for name in ("#kind", "#agent"))
+        action = {"kind": kind, "text": self.query_one("#action-text", TextArea).text, "use": agent if kind == "agent" else ""}
+        lines = {key: self._input(name).value.strip() for key, name in _LINES.items()}
+        return {**lines, "action": action, "enabled": self.query_one("#enabled", Checkbox).value}
 
     # -- checking as one types
 
@@ -257,22 +191,16 @@ class FormPage(Page):
 
     async def _check(self) -> None:
         try:
-            body = {"text": self.query_one("#text", TextArea).text} if self.yaml else self._asked()
-        except ValueError as error:
-            self._checked = {
-                "good": False,
-                "problems": [{"path": "action.payload", "message": f"the payload is no JSON: {error}", "hint": '{"day": "monday"}'}],
-            }
-        else:
-            try:
-                self._checked = await self.ask("POST", "/check", {"id": self.routine_id or "new-routine", **body})
-            except Fault as fault:
-                self._checked = {"good": False, "problems": [{"message": str(fault), "hint": fault.hint}]}
+            self._checked = await self.ask("POST", "/check", {"id": self.routine_id or "new-routine", **self._asked()})
+        except Fault as fault:
+            self._checked = {"good": False, "problems": [{"message": str(fault), "hint": fault.hint}]}
         self._show()
 
     def _asked(self) -> Row:
-        """Return what is to be checked of the form: a change of the file, so that its comments stay, or a new definition."""
-        return {"patch": merge_patch(self._before, self.wanted())} if self._before else {"definition": self.wanted()}
+        """Return what is to be checked: a text, or what the form changes of one; a new definition has none yet."""
+        if self.yaml:
+            return {"text": self.query_one("#text", TextArea).text}
+        return {"form": self.changes(), **({"text": self._base} if self._base else {})}
 
     def _show(self) -> None:
         found, tones = self._checked, self.tui.tones
@@ -316,8 +244,8 @@ class FormPage(Page):
             if not isinstance(self._checked.get("doc"), dict):
                 self.notify("The form cannot show a text that is no YAML mapping.", severity="warning")
                 return
-            self._text, self._doc, self.ready = self.query_one("#text", TextArea).text, self._checked["doc"], False
-            self._fill()
+            self._base, self.ready = self.query_one("#text", TextArea).text, False
+            self._fill(self._checked["form"])
             tabs.active = "form"
             self.query_one("#name").focus()
         self._begin()
@@ -347,8 +275,6 @@ class FormPage(Page):
         match = {"If-Match": self._etag} if self.routine_id else {"If-None-Match": "*"}
         try:
             found = await self._save(match)
-        except ValueError:
-            return  # the payload; it is told in the preview
         except Fault as fault:
             self._checked["problems"] = fault.problems or self._checked.get("problems", [])
             self._show()
@@ -372,12 +298,15 @@ class FormPage(Page):
             text = self.query_one("#text", TextArea).text
             found: Row = await self.ask("PUT", f"/routines/{name}/definition", {"text": text}, None, match)
             return found
+        if not isinstance(self._checked.get("doc"), dict):
+            raise Fault(422, {"detail": "nothing is written: it cannot be read as it stands", "errors": self._checked["problems"]})
         if not self.routine_id:
-            made: Row = await self.ask("POST", "/routines", self.wanted())
+            made: Row = await self.ask("POST", "/routines", self._checked["doc"])
             return made
-        # What was changed in the YAML before one came back to the form is in the form's definition, and so in the patch.
-        patch = merge_patch(self._before, self.wanted())
-        changed: Row = await self.ask("PATCH", f"/routines/{self.routine_id}", patch, None, match)
+        text = self._checked["text"]  # what was previewed, byte for byte
+        if text == self._before:
+            return {"name": self.routine_id, "status": ""}
+        changed: Row = await self.ask("PUT", f"/routines/{self.routine_id}/definition", {"text": text}, None, match)
         return changed
 
     @work
@@ -393,16 +322,5 @@ class FormPage(Page):
         self.app.pop_screen()
 
 
-def _action_of(action: Row) -> tuple[str, str]:
-    """Return what an action is to the form: its kind, and its text."""
-    command = action.get("command")
-    if isinstance(command, str):
-        return "command", command
-    if isinstance(command, list):
-        return "command", " ".join(map(str, command))
-    prompt, agent = action.get("prompt"), action.get("agent")
-    if isinstance(prompt, dict) and "text" in prompt:
-        return "prompt", str(prompt["text"])
-    if isinstance(agent, dict) and "use" in agent:
-        return "agent", str(agent.get("task", ""))
-    return _OTHER, ""
+def _choices(kinds: Iterable[str]) -> list[tuple[str, str]]:
+    return [(_KINDS[kind], kind) for kind in kinds]
