@@ -67,7 +67,8 @@ def command(
     Phrases are written as the cron they mean. With --from and --replace this is an idempotent upsert: run it as often
     as you like. Without options, on a terminal, it asks step by step.
     """
-    with Session(context.layout()) as session:
+    answers: dict[str, Any] = {}
+    with Session(context.layout()) as session, ask.kept(answers):
         triggers = trigger_options(
             cron, every, daily, weekly, at, schedule, anchor=None if replace else to_iso(session.now.replace(microsecond=0))
         )
@@ -85,12 +86,14 @@ def command(
             doc = _read(source)
             name = name or str(doc.get("name") or source.parent.name or source.stem)
         elif name is None and context.is_terminal():
-            name, doc = ask.definition(session)
+            given = {"action": program or shell or python, "triggers": triggers or manual}
+            answers |= ask.definition(session, routine_id=routine_id or "", wanted=[key for key, found in given.items() if not found])
+            name, doc = answers["name"], dict(answers)
         elif name is None:
             raise UsageError("a routine wants a name", "routinectl add Backup --daily 02:00 -- ./backup.sh")
         doc = {"schema": 1, "name": name, **doc} if source is None else doc
-        given = {"description": description, "tags": tag, "timezone": timezone, "timeout": timeout, "jitter": jitter}
-        doc |= {key: value for key, value in given.items() if value}
+        plain = {"description": description, "tags": tag, "timezone": timezone, "timeout": timeout, "jitter": jitter}
+        doc |= {key: value for key, value in plain.items() if value}
         doc |= {"triggers": triggers} if triggers else {}
         doc |= {"misfire": {"policy": misfire}} if misfire else {}
         doc |= {"concurrency": {"policy": "allow", "max": allow}} if allow is not None else {}
@@ -102,8 +105,10 @@ def command(
             if not equals:
                 raise UsageError(f"'{text}' is not KEY=VALUE", "--set misfire.grace=5m")
             _put(doc, write.parse_key(key), write.parse_value(value))
-        if source is None and not doc.get("triggers") and not manual and not edit:
+        if source is None and "triggers" not in doc and not manual and not edit:
             raise UsageError("when shall it run? give a trigger, or --manual", f"routinectl add '{name}' --daily 09:00 ...")
+        if not doc.get("triggers", True):
+            del doc["triggers"]  # by hand only
         new_id = write.new_id(routine_id, name)
         if not replace and not session.layout.definition(new_id).exists():
             write.require_free_name(session, doc)
