@@ -117,7 +117,7 @@ def _payload(call: Call) -> Data:
 
 def _asked(session: Session, call: Call, data: Data) -> Answer:
     name = call.id_in(session)
-    runs.require_good(session, name)
+    session.good(name)
     key = call.headers.get("idempotency-key", "")
     unique = f"{by(call)}:{key}" if key else f"{session.now.timestamp()}{id(call)}"
     taken = hooks.ask(session, name, {"request": request_id(session.now, f"{unique}>{name}"), "by": by(call), **data, **_payload(call)})

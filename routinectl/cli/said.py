@@ -10,6 +10,8 @@ from routinectl.core.routine import Routine
 from routinectl.core.schedule.describe import describe
 from routinectl.core.units import to_iso
 from routinectl.core.upcoming import fires
+from routinectl.operations import look
+from routinectl.operations.session import Session
 from routinectl.operations.write import Written
 
 
@@ -29,6 +31,18 @@ def understood(routine: Routine, now: datetime, runs: int = 0) -> None:
         return
     for fire in fires(routine, now, 3, runs)[0]:
         output.say(f"  next: {output.instant(to_iso(fire.due), routine.zone.name, now)}")
+
+
+def named(session: Session, text: str) -> str:
+    """Return the id of a routine named by id or by a unique prefix, and say so where nothing of it fires.
+
+    Whatever a command answers of a broken routine or a draft, nobody takes it for one that is in force.
+    """
+    name = session.id_of(text)
+    idle, hint = look.idle(session, name)
+    if idle:
+        output.say(f"Note: {output.safe(idle)}; {hint}")
+    return name
 
 
 def as_data(written: Written, now: datetime) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def missing(session: Session, name: str, start: datetime, end: datetime) -> list
 
     Slots are those of the schedule in force now. Raises UsageError when the span is empty or not past.
     """
-    runs.require_good(session, name)
+    session.good(name)
     if not start < end <= session.now:
         raise UsageError(
             "a backfill is about the past: --from before --to, and --to not after now", f"routinectl backfill {name} --from 7d"

@@ -62,9 +62,7 @@ def approve(session: Session, name: str, *, lasting: timedelta | None, note: str
     Raises DeniedError for an agent, NotFoundError when nothing waits and nothing ever will.
     """
     require_person(session, "an approval")
-    standing, routine = session.standing(name), session.routine(name)
-    if routine is None:
-        raise UsageError(f"{name} has no good definition to approve", f"routinectl validate {name}")
+    standing, routine = session.standing(name), session.good(name)
     mode = gates.approval_mode(routine, standing)
     if mode == "none" and standing.draft is None:
         raise NotFoundError(f"{name} needs no approval", f"routinectl edit {name} --set approval=before_first_run")

@@ -7,18 +7,16 @@ from typing import Any
 from routinectl.agents import prompt as asking
 from routinectl.core import prompt
 from routinectl.engine import launch
-from routinectl.errors import NotFoundError, RoutinectlError
+from routinectl.errors import NotFoundError
 from routinectl.operations.session import Session
 
 
 def would_send(session: Session, name: str) -> dict[str, Any] | None:
     """Return the model, the pieces in their order with their tokens (estimated), and the cost at most; None where no model is asked.
 
-    Raises RoutinectlError when the definition is broken, NotFoundError when a file that it names is not there.
+    Raises DefinitionError when the definition is broken, NotFoundError when a file that it names is not there.
     """
-    routine = session.routine(name)
-    if routine is None:
-        raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
+    routine = session.good(name)
     wanted = routine.action.prompt
     if wanted is None:
         return None

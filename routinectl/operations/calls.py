@@ -23,9 +23,7 @@ _MOST_SHOWN = 4000  # characters of what came of it that are recorded
 def make(session: Session, item: Item) -> Item:
     """Make a call that was proposed, and record what came of it. Raises RoutinectlError when it could not be made at all."""
     name = item["routine"]
-    routine = session.routine(name)
-    if routine is None:
-        raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
+    routine = session.good(name)
     networked = replace(routine, permissions=replace(routine.permissions, level="read_only", network=True))
     prepared = launch.prepare(session.layout, session.settings, networked, "", {})
     if prepared.fault:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from routinectl.core.wish import Start
 from routinectl.engine import launch
-from routinectl.errors import RoutinectlError
 from routinectl.operations.session import Session
 
 
 def of(session: Session, name: str) -> dict[str, str]:
-    """Return the environment of a run that would start now; secrets are shown as ***. Raises RoutinectlError."""
-    routine = session.routine(name)
-    if routine is None:
-        raise RoutinectlError(f"{name} has no good definition", f"routinectl validate {name}")
+    """Return the environment of a run that would start now; secrets are shown as ***. Raises DefinitionError."""
+    routine = session.good(name)
     prepared = launch.prepare(session.layout, session.settings, routine, "", {})
     slot = routine.schedule.next_after(session.now) or session.now
     env = launch.base_environment() | launch.environment(

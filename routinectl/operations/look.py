@@ -97,6 +97,18 @@ def written(doc: Row) -> str:
     return "; ".join(parts) or "by hand"
 
 
+def idle(session: Session, name: str) -> tuple[str, str]:
+    """Return why nothing of a routine fires though somebody may think so (it is broken, or a draft), and the command that helps; else nothing."""
+    standing = session.standing(name)
+    if standing.invalid is not None:
+        fault = next((item["message"] for item in standing.invalid.get("problems", ())), "it cannot be read")
+        last = "; what is told is of its last good revision" if standing.doc is not None else ""
+        return f"{name} is broken, and nothing of it fires: {fault}{last}", f"routinectl validate {name}"
+    if standing.draft is not None:
+        return f"{name} is a draft, and nothing of it fires until a person approves it", f"routinectl approve {name}"
+    return "", ""
+
+
 def status(session: Session) -> Row:
     """Return the state of the workspace: is a serve alive, what runs, what is next, what is broken, what is held.
 

@@ -15,7 +15,7 @@ from routinectl.core.event import Event
 from routinectl.core.projection import history_line
 from routinectl.core.units import to_iso
 from routinectl.engine.recover import recover
-from routinectl.errors import BusyError, DeadlineError, DefinitionError, NotFoundError
+from routinectl.errors import BusyError, DeadlineError, NotFoundError
 from routinectl.files import run_logs, watch
 from routinectl.operations.session import Session
 
@@ -43,7 +43,7 @@ def request(
 
     Raises DefinitionError when the routine has never been good.
     """
-    require_good(session, routine_id)
+    session.good(routine_id)
     run_id = f"{session.now:%Y%m%dT%H%M%SZ}-r{binascii.hexlify(os.urandom(6)).decode()}"
     data: dict[str, Any] = {"at": to_iso(session.now), "request": run_id, "by": by}
     if force:
@@ -64,14 +64,6 @@ def ask(session: Session, routine_id: str, requests: Sequence[Mapping[str, Any]]
     if not session.serve_lives:
         session.world.dirty.intersection_update({routine_id})
         session.engine.settle([routine_id], session.now)
-
-
-def require_good(session: Session, routine_id: str) -> None:
-    """Raise DefinitionError when a routine has never been good."""
-    if session.routine(routine_id) is None:
-        problems = (session.standing(routine_id).invalid or {}).get("problems", [])
-        what = problems[0]["message"] if problems else "it cannot be read"
-        raise DefinitionError(f"{routine_id} has no good definition to run: {what}", f"routinectl validate {routine_id}")
 
 
 def wait(session: Session, routine_id: str, run_id: str, *, limit: timedelta | None = None,

@@ -25,7 +25,7 @@ from routinectl.engine.project import Projector
 from routinectl.engine.recover import recover
 from routinectl.engine.revise import cache_words
 from routinectl.engine.world import World
-from routinectl.errors import BusyError, NotFoundError, UsageError
+from routinectl.errors import BusyError, DefinitionError, NotFoundError, UsageError
 from routinectl.files import config, definitions, watch
 from routinectl.files.layout import Layout
 from routinectl.files.lock import is_held
@@ -146,6 +146,15 @@ class Session:
     def routine(self, name: str) -> Routine | None:
         """Return the definition in force of a routine, or None when it has never been good."""
         return self.world.routine(name)
+
+    def good(self, name: str) -> Routine:
+        """Return the definition in force of a routine. Raises DefinitionError when it has never been good."""
+        found = self.routine(name)
+        if found is None:
+            problems = (self.standing(name).invalid or {}).get("problems", [])
+            what = problems[0]["message"] if problems else "it cannot be read"
+            raise DefinitionError(f"{name} has no good definition: {what}", f"routinectl validate {name}")
+        return found
 
     def refresh(self, now: datetime | None = None) -> None:
         """Go on with what has happened since: for whoever keeps a session for more than one thing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.cli.times import moment
 from routinectl.core.units import to_iso
 from routinectl.operations import again
@@ -33,7 +33,7 @@ def command(
     runs are marked as backfill in the ledger.
     """
     with Session(context.layout()) as session:
-        name = session.id_of(routine)
+        name = said.named(session, routine)
         known = session.routine(name)
         zone = known.zone if known else None
         first = moment(start, session, past=True, zone=zone)

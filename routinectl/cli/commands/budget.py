@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.operations import budget
 from routinectl.operations.session import Session
 
@@ -27,7 +27,7 @@ def command(
     """Show what is used of the budgets of the day, what is reserved by calls that go on, and what the day would come to."""
     with Session(context.layout()) as session:
         shared = [row for row in budget.shared(session) if routine in (None, row["id"])]
-        names = session.alive() if routine is None else [] if shared else [session.id_of(routine)]
+        names = session.alive() if routine is None else [] if shared else [said.named(session, routine)]
         found = [*shared, *budget.rows(session, names)]
         if as_json:
             output.data("budget", found)

@@ -25,7 +25,7 @@ def command(
     This is a change of the file, for everybody who uses it; `pause` and `resume` touch no file.
     """
     with Session(context.layout()) as session:
-        for routine_id in [session.id_of(text) for text in routine]:
+        for routine_id in [said.named(session, text) for text in routine]:
             if dry_run:
                 output.say(f"Dry run: {routine_id} would be disabled")
                 continue

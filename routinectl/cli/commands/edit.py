@@ -42,7 +42,7 @@ def command(
     faults is never written; you are told what is wrong and may go back.
     """
     with Session(context.layout()) as session:
-        routine_id = session.id_of(routine)
+        routine_id = said.named(session, routine)
         anchor = to_iso(session.now.replace(microsecond=0))
         changes: dict[tuple[str | int, ...], Any] = {}
         triggers = trigger_options(cron, every, daily, weekly, at, schedule, anchor=anchor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.operations import environment
 from routinectl.operations.session import Session
 
@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Show the environment that a run of a routine gets: stated, small, and the same whoever starts it. Secrets are masked."""
     with Session(context.layout()) as session:
-        env = environment.of(session, session.id_of(routine))
+        env = environment.of(session, said.named(session, routine))
         if as_json:
             output.data("environment", env)
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.core.routine import Routine
-from routinectl.errors import DefinitionError, UsageError
+from routinectl.errors import UsageError
 from routinectl.operations import export, feed, take_over
 from routinectl.operations.session import Session
 
@@ -34,8 +34,10 @@ def command(
     What a crontab or systemd would take otherwise is refused; what they do not keep is named, there and on standard error.
     """
     with Session(context.layout()) as session:
-        names = [session.id_of(text) for text in routine or ()]
+        names = [said.named(session, text) for text in routine or ()]
         if form == "ical":
+            for name in names:
+                session.good(name)
             document = feed.calendar(session, names or session.alive(), _DAYS)
             output.write(document.decode().replace("\r\n", "\n").rstrip("\n"))
             return
@@ -56,7 +58,4 @@ def command(
 
 
 def _definition(session: Session, name: str) -> tuple[Routine, dict[str, Any]]:
-    known, doc = session.routine(name), session.standing(name).doc
-    if known is None or doc is None:
-        raise DefinitionError(f"{name} has no good definition", f"routinectl validate {name}")
-    return known, doc
+    return session.good(name), dict(session.standing(name).doc or {})

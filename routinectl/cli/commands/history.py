@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.cli.lines import ledger_line
 from routinectl.cli.times import moment
 from routinectl.operations import history
@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Show the ledger: one line for every slot that ran, was skipped or was missed, with the reason."""
     with Session(context.layout()) as session:
-        names = [session.id_of(routine)] if routine else session.alive()
+        names = [said.named(session, routine)] if routine else session.alive()
         start = moment(since, session, past=True) if since else None
         lines = history.history(session, names, limit=limit, since=start, outcome=outcome)
         if as_json:

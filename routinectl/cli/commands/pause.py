@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.core.units import parse_duration, to_iso
 from routinectl.errors import UsageError
 from routinectl.operations import lifecycle, lineage
@@ -38,7 +38,7 @@ def command(
             until = session.now + parse_duration(duration) if duration else None
         except ValueError as error:
             raise UsageError(str(error), "--for 2h") from None
-        names = [session.id_of(text) for text in routine or ()]
+        names = [said.named(session, text) for text in routine or ()]
         names += lineage.descendants(session, descendants_of) if descendants_of else []
         if not names:
             raise UsageError("which routine?", "routinectl list")

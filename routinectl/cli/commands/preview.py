@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 from routinectl import clock
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.core.routine import ID
 from routinectl.core.units import from_iso, to_iso
 from routinectl.errors import UsageError
@@ -61,13 +61,10 @@ def _routine(name: str, after: str | None, count: int | None) -> dict[str, Any]:
     from routinectl.cli.times import moment
     from routinectl.core.schedule.describe import describe
     from routinectl.core.upcoming import fires
-    from routinectl.errors import DefinitionError
     from routinectl.operations.session import Session
 
     with Session(context.layout()) as session:
-        routine = session.routine(name)
-        if routine is None:
-            raise DefinitionError(f"{name} has no good definition", f"routinectl validate {name}")
+        routine = session.good(said.named(session, name))
         start = moment(after, session, past=False, zone=routine.zone) if after else session.now
         if count is not None and not 0 <= count <= MOST:
             raise UsageError(f"count is {count}; allowed is 0 to {MOST}", "--count 5")

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Let a paused routine fire again. Slots that fell into the pause are recorded as skipped and do not run."""
     with Session(context.layout()) as session:
-        for routine_id in [session.id_of(text) for text in routine]:
+        for routine_id in [said.named(session, text) for text in routine]:
             if dry_run:
                 output.say(f"Dry run: would resume {routine_id}")
                 continue

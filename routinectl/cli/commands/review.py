@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.cli.times import moment
 from routinectl.core.verdict import words
 from routinectl.errors import UsageError
@@ -32,7 +32,7 @@ def command(
     if run and dismiss:
         raise UsageError("--run and --dismiss exclude each other", "routinectl review ID --run")
     with Session(context.layout()) as session:
-        names = [session.id_of(routine)] if routine else session.alive()
+        names = [said.named(session, routine)] if routine else session.alive()
         if not (run or dismiss):
             found = review.waiting(session, names)
             if as_json:

@@ -157,9 +157,10 @@ def _refuse(name: str, line: Any, *, quiet: bool) -> int:
 def _warn(session: Session, name: str) -> None:
     standing = session.standing(name)
     passes = [what for what, is_so in (("paused", standing.paused is not None), ("disabled", not standing.enabled),
-                                       ("broken since its last good revision", standing.invalid is not None)) if is_so]  # fmt: skip
+                                       ("broken since its last good revision", standing.invalid is not None and standing.doc is not None)) if is_so]  # fmt: skip
     if passes:
-        output.say(f"Note: {name} is {' and '.join(passes)}; it runs because you ask")
+        mend = f": routinectl validate {name}" if standing.invalid is not None else ""
+        output.say(f"Note: {name} is {' and '.join(passes)}; it runs because you ask{mend}")
 
 
 def payload_of(text: str | None) -> dict[str, Any] | None:

@@ -6,12 +6,12 @@ import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.cli.times import moment
 from routinectl.core import simulate
 from routinectl.core.simulate import Assumed, Mark, Outage
 from routinectl.core.units import format_duration, parse_duration, to_iso
-from routinectl.errors import UsageError
+from routinectl.errors import DefinitionError, UsageError
 from routinectl.operations.session import Session
 from routinectl.operations.simulate import Played, play
 
@@ -47,7 +47,12 @@ def command(
     long as assumed. A clock set back repeats no slot, so it changes nothing here.
     """
     with Session(context.layout()) as session:
-        names = [session.id_of(text) for text in routine] if routine else session.alive()
+        names = [said.named(session, text) for text in routine] if routine else session.alive()
+        broken = [name for name in names if session.standing(name).invalid is not None]
+        if broken and routine:
+            raise DefinitionError(f"there is nothing to play of {', '.join(broken)}", f"routinectl validate {broken[0]}")
+        if broken:
+            output.say(f"Note: not played, for they are broken: {', '.join(broken)}; routinectl validate")
         first = moment(start, session, past=False, zone=None) if start else session.now.replace(microsecond=0)
         last = moment(end, session, past=False, zone=None) if end else first + timedelta(days=7)
         outages = [_span(text, session) for text in (*(outage or ()), *(asleep or ()))]
@@ -151,4 +156,4 @@ def _together(played: Played, session: Session) -> None:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         output.write(f"{len(names)} start together {output.instant(to_iso(at), zone)}: {shown}")
     took = {format_duration(played.assumed.runtime_of(name)) for name in played.marks}
-    output.say(f"Runs are taken to succeed, and to take {', '.join(sorted(took)[:5])}")
+    output.say(f"Runs are taken to succeed, and to take {', '.join(sorted(took)[:5])}" if took else "There is nothing to play")

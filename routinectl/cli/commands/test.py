@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.operations import cases
 from routinectl.operations.session import Session
 
@@ -28,7 +28,7 @@ def command(
     one fails.
     """
     with Session(context.layout()) as session:
-        names = [session.id_of(text) for text in routine] if routine else session.alive()
+        names = [said.named(session, text) for text in routine] if routine else session.alive()
         found = cases.run(session, names)
     failed = [item for item in found if item.faults]
     if as_json:

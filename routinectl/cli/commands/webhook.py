@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.operations import hooks
 from routinectl.operations.session import Session
 
@@ -28,7 +28,7 @@ def command(
     Deliveries signed before a rotation are refused from then on.
     """
     with Session(context.layout()) as session:
-        name = session.id_of(routine)
+        name = said.named(session, routine)
         found = hooks.describe(session, name, base)
         if rotate:
             found["secret"], found["file"] = hooks.rotate(session, name)

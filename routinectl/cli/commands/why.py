@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from routinectl.cli import context, output
+from routinectl.cli import context, output, said
 from routinectl.cli.lines import because, took
 from routinectl.cli.times import moment
 from routinectl.core.verdict import words
@@ -35,7 +35,7 @@ def command(
     if at and run:
         raise UsageError("--at and --run exclude each other", "routinectl why ID --run RUN")
     with Session(context.layout()) as session:
-        name = session.id_of(routine)
+        name = said.named(session, routine)
         known = session.routine(name)
         instant = moment(at, session, past=False, zone=known.zone if known else None) if at else None
         found = explain(session, name, at=instant, run=run)
