@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from routinectl.core.problem import Problem
 
 
+def in_words(error: OSError) -> str:
+    """Return what the system says of a path, for people: `PATH: what is wrong`, without a number."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error.strerror or str(error)
+
+
 class RoutinectlError(Exception):
     """An operation failed. `hint` is something to paste, or empty."""
 

@@ -330,3 +330,46 @@ def test_commands_that_read_end_in_time_whatever_stands_in_place_of_a_ledger(wor
             check=False,
         )
         assert b"Traceback" not in done.stderr, words
+
+
+class TestTheWorkspacesOwnFiles:
+    """Its settings and what git reads of it: whatever stands in their place is said, and nothing waits for it."""
+
+    @pytest.mark.parametrize("odd", ["a FIFO", "a device without end", "a folder", "a socket"])
+    def test_settings_that_are_no_file_leave_those_before_in_force(self, workspace, odd):
+        workspace.define("other", OTHER)
+        path = workspace.root / "routinectl.yaml"
+        with workspace.serving() as serving:
+            until(lambda: workspace.events("run.ended", "other"))
+            path.unlink()
+            ODD[odd](path)
+            serving.process.send_signal(signal.SIGHUP)
+            serving.wait_for("the settings before stay in force")
+            ran = len(workspace.events("run.ended", "other"))
+            until(lambda: len(workspace.events("run.ended", "other")) >= ran + 2)
+            done = workspace.run("list")
+            assert done.code == 78
+            assert "cannot be read: it is" in done.err
+            serving.process.send_signal(signal.SIGTERM)
+            assert serving.process.wait(timeout=PATIENCE) == 0
+
+    @pytest.mark.parametrize(
+        "name", [".gitattributes", ".gitignore", "routines/.gitattributes", "routines/x/.gitignore", ".git/config", ".git/index"]
+    )
+    def test_what_git_would_wait_for_is_named_at_once(self, workspace, name):
+        workspace.configure("git: {commit: true}")
+        workspace.define("x", ECHO.format(every="1h"))
+        subprocess.run(["git", "init", "-q", workspace.root], check=True)
+        path = workspace.root / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        done = workspace.run("disable", "x")
+        assert done.code == 1
+        assert f"{name}: it is no file, and git would wait for it" in done.err
+        assert "enabled: false" in (workspace.root / "routines/x/ROUTINE.yaml").read_text()
+
+    def test_init_says_what_stands_in_place_of_gitignore(self, workspace):
+        os.mkfifo(workspace.root / ".gitignore")
+        done = workspace.run("init", str(workspace.root))
+        assert done.code != 0
+        assert "it is a FIFO, not a file" in done.err

@@ -40,7 +40,7 @@ from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
 from routinectl.engine.world import World
-from routinectl.errors import DefinitionError
+from routinectl.errors import DefinitionError, in_words
 from routinectl.files import atomic, definitions, lease, leavings, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
@@ -234,7 +234,7 @@ class Engine:
         except OSError as error:
             if atomic.concerns_all(error):
                 raise
-            return self._refused(start, "cannot_start", str(error), now)
+            return self._refused(start, "cannot_start", in_words(error), now)
 
     def claim(self, start: Start, claimed: list[Claimed], now: datetime) -> list[Event]:
         """Return the claim of a start, and remember what to hand over; without a free lease, what follows from that. Raises OSError."""
@@ -504,7 +504,7 @@ class Engine:
                 raise
             data = facts_of(run, run.id) | {"at": to_iso(from_epoch(item["at"])), "started_at": to_iso(from_epoch(item["born"]))}
             data |= _outcome(item["status"], item["stopped"], run, quiet=False) if item.get("status") is not None else {"exit_code": None}
-            return [self.ending(name, run, data | {"outcome": "failed", "message": f"what it left cannot be looked at: {error}"})]
+            return [self.ending(name, run, data | {"outcome": "failed", "message": f"what it left cannot be looked at: {in_words(error)}"})]
 
     def end_of(self, name: str, run: Run, item: Message) -> Event:
         """Return the end of a run, from the keeper's record of it."""

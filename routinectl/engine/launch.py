@@ -28,6 +28,7 @@ from routinectl.core.standing import Request, run_of
 from routinectl.core.units import to_iso
 from routinectl.core.wish import Start
 from routinectl.engine import confinement, host
+from routinectl.errors import in_words
 from routinectl.files import leavings, regular, run_logs
 from routinectl.files.layout import Layout
 from routinectl.files.sealed import Sealed
@@ -102,7 +103,8 @@ def prepare(layout: Layout, settings: Settings, routine: Routine, revision: str,
             facts = {**facts, "confinement": HOW}
             env.setdefault("HOME", confinement.HOME)
     except (CannotStart, confinement.CannotConfine, OSError) as error:
-        return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=str(error))
+        fault = in_words(error) if isinstance(error, OSError) else str(error)
+        return Prepared(revision, "", [], env, str(layout.root), umask, facts, fault=fault)
     masks = [text for text in (*secrets.values(), model["key"] if model else "") if text]
     limits = confinement.limits(routine)
     return Prepared(revision, argv0, argv, env | secrets, cwd, umask, facts, masks, limits=limits, confine=confine, judge=judge, asks=model)
@@ -123,8 +125,10 @@ def fault_of(layout: Layout, settings: Settings, routine: Routine) -> str:
     """Say what a run would lack if it started now, from here: a program, a folder, a secret, the key of a model. Changes nothing."""
     try:
         _found(layout, settings, routine)
-    except (CannotStart, OSError) as error:
+    except CannotStart as error:
         return str(error)
+    except OSError as error:
+        return in_words(error)
     return ""
 
 
@@ -259,6 +263,8 @@ def _program(name: str, cwd: str, path: str) -> str:
             raise CannotStart(f"{name}: it is a folder, not a program")
         if not os.path.exists(program):
             raise CannotStart(f"{name}: no such program in {cwd}")
+        if not os.path.isfile(program):
+            raise CannotStart(f"{name}: it is a FIFO, a device or a socket, not a program")
         if not os.access(program, os.X_OK):
             raise CannotStart(f"{name}: it may not be executed; chmod +x {program}")
         return program

@@ -31,7 +31,7 @@ from routinectl.engine.maintain import Maintainer
 from routinectl.engine.project import Projector
 from routinectl.engine.retain import drop_segments
 from routinectl.engine.revise import PATIENCE, Seen, cache_words
-from routinectl.errors import BusyError, DefinitionError, RoutinectlError
+from routinectl.errors import BusyError, DefinitionError, RoutinectlError, in_words
 from routinectl.files import atomic, config, definitions, journal, signs, watch
 from routinectl.files.lock import Lock, try_lock
 from routinectl.process import supervisor
@@ -217,7 +217,7 @@ class Serve:
         except OSError as error:
             disk = isinstance(error, journal.Unwritable) or atomic.is_of_the_disk(error)
             what = "the workspace cannot be written" if disk else "this machine has no more to give"
-            self._fail(f"{what}: {error}; nothing starts until it can")
+            self._fail(f"{what}: {in_words(error)}; nothing starts until it can")
         self.engine.signs.turns.observe(clock.awake() - reading.awake)
 
     def _work(self, now: datetime) -> None:
@@ -425,7 +425,7 @@ class Serve:
             try:
                 chore()
             except OSError as error:
-                text = text or f"ledgers, states or checkpoints fall behind: {error}"
+                text = text or f"ledgers, states or checkpoints fall behind: {in_words(error)}"
                 if isinstance(error, journal.Unwritable):
                     self.world.journal.reopen()
         if text:

@@ -17,6 +17,7 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.core.wish import Start
 from routinectl.engine.engine import Engine
 from routinectl.engine.launch import CannotStart
+from routinectl.errors import in_words
 from routinectl.files import atomic, lease, run_logs
 from routinectl.files.lock import Lock
 from routinectl.process import proc
@@ -129,7 +130,7 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
     except OSError as error:
         if atomic.concerns_all(error):
             raise
-        return str(error)
+        return in_words(error)
     if taken is None or routine is None:
         return "it was claimed, and found too late to be started"
     locks.append(taken[1])
@@ -151,7 +152,7 @@ def _enter_again(engine: Engine, name: str, run: Run, now: datetime, entries: li
         if atomic.concerns_all(error):
             raise
         locks.pop().close()
-        return str(error)
+        return in_words(error)
     return ""
 
 

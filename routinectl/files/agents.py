@@ -81,6 +81,6 @@ def resolve(layout: Layout, doc: dict[str, Any], settings: Settings) -> tuple[di
         found = load(layout, name, settings)
     except (NotFoundError, DefinitionError) as error:
         first = getattr(error, "problems", ())
-        where = f" ({first[0].where}: {first[0].message})" if first else ""
+        where = f" ({first[0].where}: {first[0].message})" if first and first[0].line else ""
         return doc, [Problem(f"{error.message}{where}", ("action", "agent", "use"), error.hint)], [source]
     return agent.in_force(doc, name, found.head, found.instructions), [], [source]

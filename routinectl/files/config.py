@@ -12,9 +12,11 @@ from typing import Any
 
 from routinectl.core.settings import Settings, read_settings
 from routinectl.errors import DefinitionError
-from routinectl.files import atomic
+from routinectl.files import atomic, regular
 from routinectl.files.layout import CONFIG, Layout
 from routinectl.version import VERSION
+
+_MOST_BYTES = 1 << 20
 
 
 def find(explicit: str | None = None) -> Layout:
@@ -89,7 +91,7 @@ def _read(layout: Layout) -> tuple[Settings, dict[str, Any]]:
 
     file = CONFIG
     try:
-        raw = layout.config.read_bytes()
+        raw = regular.read(layout.config, _MOST_BYTES)
     except OSError as error:
         raise DefinitionError(f"{file} cannot be read: {error.strerror}", f"ls -l {layout.config}") from None
     doc = document.read(raw, file)

@@ -6,6 +6,7 @@ not even on the way to a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ def read_plain(root: Path, path: str, most: int) -> str:
     """Return a text file, up to so many bytes. Raises OSError, also for a link or what is no file; UnicodeDecodeError for no text."""
     with open(_open(root, path), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path}: it is no file")
+            raise OSError(errno.EINVAL, "it is no file", path)
         return file.read(most).decode()
 
 

@@ -28,7 +28,12 @@ def opened(path: str | Path, flags: int = os.O_RDONLY, *, links: bool = True) ->
 
     Raises OSError, whose `strerror` says what is wrong in words.
     """
-    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW), 0o644)
+    try:
+        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW), 0o644)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # what the system says of a socket
+            raise NotAFileError("it is a device or socket, not a file", path) from None
+        raise
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return fd

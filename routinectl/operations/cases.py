@@ -17,7 +17,7 @@ from routinectl.core.schedule.moment import parse_bound
 from routinectl.core.schedule.zone import Zone
 from routinectl.core.simulate import Assumed, Mark, Outage
 from routinectl.core.units import from_epoch, parse_duration, to_iso
-from routinectl.errors import DefinitionError, RoutinectlError, ScheduleError
+from routinectl.errors import DefinitionError, RoutinectlError, ScheduleError, in_words
 from routinectl.files import regular
 from routinectl.operations.session import Session
 
@@ -53,7 +53,13 @@ def _case(session: Session, name: str, path: Path) -> Result:
         marks = simulate.play(name, {**doc, "enabled": True}, assumed)
         faults = [*_counts(case["expect"], marks), *_slots(case["expect"].get("slots", {}), marks, routine.zone)]
     except (RoutinectlError, ValueError, OSError) as error:
-        message = error.problems[0].message if isinstance(error, DefinitionError) and error.problems else str(error)
+        message = (
+            error.problems[0].message
+            if isinstance(error, DefinitionError) and error.problems
+            else in_words(error)
+            if isinstance(error, OSError)
+            else str(error)
+        )
         return Result(name, label, (f"the case cannot be read: {message}",))
     return Result(name, label, tuple(faults))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from routinectl.core.schedule import zone
 from routinectl.errors import UsageError
-from routinectl.files import atomic, schemas
+from routinectl.files import atomic, regular, schemas
 from routinectl.files.layout import Layout
 from routinectl.process import git, repository
 
@@ -115,11 +115,14 @@ def _write(made: Made, path: Path, text: str) -> None:
 
 def _git(made: Made, layout: Layout) -> None:
     ignore = layout.root / ".gitignore"
-    present = ignore.read_text() if ignore.exists() else ""
+    try:
+        present = regular.read(ignore, 1 << 20).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        present = ""
     missing = [line for line in IGNORED.splitlines() if line not in present.splitlines()]
     if missing:
         joint = "" if not present or present.endswith("\n") else "\n"
-        atomic.write(ignore, (present + joint + "\n".join(missing) + "\n").encode())
+        atomic.write(ignore, (present + joint + "\n".join(missing) + "\n").encode(errors="surrogateescape"))
         made.made.append(".gitignore")
     else:
         made.kept.append(".gitignore")

@@ -76,6 +76,8 @@ def commit(root: Path, paths: list[Path], message: str) -> None:
         if any(os.path.lexists(f"{found.git_dir}/{name}") for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD")):
             raise RoutinectlError("a merge is going on", "git merge --continue")
         names = [os.path.join(os.path.realpath(root), path.relative_to(root)) for path in paths]
+        for name in names:
+            _refuse_what_waits(found, os.path.dirname(name))
         listed = b"".join(os.fsencode(name) + b"\0" for name in names)
         ignored = git.run("check-ignore", "-z", "--stdin", data=listed).stdout
         if ignored:
@@ -238,6 +240,8 @@ def _of(root: Path | None, folder: Path | None = None, *, writing: bool = False)
     """Give git for the repository that a workspace is in, or for a `folder` as if it were in none."""
     found = repository.find(root) if root else None
     here = os.path.realpath(root or folder or ".")
+    if found:
+        _refuse_what_waits(found, here)
     with tempfile.TemporaryDirectory(prefix="routinectl-git-") as place:
         settings = _settings(found) if found else []
         _make(Path(place), found, settings)
@@ -246,6 +250,22 @@ def _of(root: Path | None, folder: Path | None = None, *, writing: bool = False)
         kept = [item for item in settings if _KEPT.fullmatch(item.partition("=")[0])]
         index = f"{found.git_dir}/index" if found and found.owns(f"{found.git_dir}/index") else f"{place}/index"
         yield Git(place, here, found.work_tree if found else here, kept, index), found
+
+
+def _refuse_what_waits(found: Repository, here: str) -> None:
+    """Raise RoutinectlError for a FIFO, or another thing that is no file, in place of one that git would open and wait for."""
+    folders = [found.work_tree]
+    for part in os.path.relpath(here, found.work_tree).split("/"):
+        folders += [f"{folders[-1]}/{part}"] if part not in (".", "..") else []
+    paths = [f"{folder}/{name}" for folder in folders for name in (".gitattributes", ".gitignore")]
+    paths += [f"{found.git_dir}/{name}" for name in ("config", "config.worktree", "index", "HEAD")]
+    paths += [
+        f"{found.common}/{name}"
+        for name in ("config", "packed-refs", "shallow", "info/exclude", "info/attributes", "objects/info/alternates")
+    ]
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise RoutinectlError(f"{path}: it is no file, and git would wait for it", f"ls -l {path}")
 
 
 def _settings(found: Repository) -> list[str]:
