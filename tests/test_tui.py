@@ -287,6 +287,7 @@ def test_an_edit_in_the_form_keeps_what_it_does_not_show(workspace, local):
 @pytest.mark.parametrize(("keys", "field", "why"), NOT_SHOWN.values(), ids=list(NOT_SHOWN))
 def test_what_the_form_cannot_show_whole_is_read_only_and_stays(workspace, local, keys, field, why):
     text = f"# why\nname:  Kept   # its name\ntimeout: 1m\n{keys}\n# end\n"
+    workspace.configure("models: {default: {provider: ollama, model: m, base_url: 'http://127.0.0.1:9'}}")
     path = workspace.define("kept", text)
 
     async def go():
@@ -300,6 +301,7 @@ def test_what_the_form_cannot_show_whole_is_read_only_and_stays(workspace, local
             assert why in page._form[{"when": "triggers", "action-text": "action"}.get(field, field)]["why"]
             if field == "action-text":
                 assert page.query_one("#kind").disabled
+            await see(pilot, "stays as it is")
             await fill(pilot, "#name", "Renamed")
             await pilot.press("ctrl+s")
             await eventually(pilot, lambda: isinstance(pilot.app.screen, MainPage))

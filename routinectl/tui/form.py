@@ -216,6 +216,9 @@ class FormPage(Page):
             text.append("\n↗ its runs may have effects outside this machine\n", tones[WARN])
         if found.get("may"):
             text.append(f"\na run may: {found['may']}\n", tones[CALM])
+        for key, field in self._form.items() if not self.yaml else ():
+            if not field["editable"]:
+                text.append(f"\n{key} stays as it is: {show.clean(field['why'])}; ctrl+t turns to the YAML\n", tones[CALM])
         problems = found.get("problems", [])
         if not self._touched and not self.routine_id:
             problems = [item for item in problems if item.get("path") not in ("name", "action.command")]
