@@ -162,7 +162,7 @@ def invoke(name: str, rest: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         message = str(error.format_message()).strip().rstrip(".")
-        missing = message.startswith("Missing ")
+        missing = hasattr(error, "param_type") or not rest  # a parameter, or a subcommand
         raise UsageError(message[:1].lower() + message[1:], first_example(name) if missing else f"routinectl {name} --help") from None
     return result if isinstance(result, int) else 0
 
