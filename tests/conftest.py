@@ -24,6 +24,8 @@ from routinectl.core.units import to_iso
 from routinectl.files.layout import Layout
 from routinectl.operations.session import Session
 
+# Whoever is started in the background (nohup, a script's &) ignores Ctrl-C, and hands that on to what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
 
