@@ -184,14 +184,10 @@ class Serve:
     def _hear_the_last(self, now: datetime) -> None:
         """Record what the keeper has told by now: the ends of short runs come within a moment of their start."""
         keeping, until = self.engine.keeping, clock.awake() + _LAST_LOOK
-        while keeping.wire is not None and (self._starting() or keeping.has_something()) and clock.awake() < until:
+        while keeping.wire is not None and (keeping.outstanding > 0 or keeping.has_something()) and clock.awake() < until:
             if not keeping.has_something():
                 clock.wait([keeping.wire.fileno()], until - clock.awake())
             self.engine.listen(now)
-
-    def _starting(self) -> bool:
-        """Say whether a run that was handed over has not been heard of yet."""
-        return self.engine.keeping.outstanding > 0
 
     def finished(self) -> bool:
         """Say whether a serve that is not to stay has done its work."""

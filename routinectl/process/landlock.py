@@ -55,13 +55,6 @@ def keep_to(readable: list[str], writable: list[str]) -> None:
     _restrict(rules)
 
 
-def keep_to_itself() -> None:
-    """Close sockets without a file, and signals, to whatever is outside; nothing where the kernel cannot do that."""
-    found = version()
-    if found >= 6:
-        _restrict(_ruleset(found, 0))
-
-
 def _allow(rules: int, path: str, access: int) -> None:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
