@@ -388,7 +388,7 @@ import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 from routinectl.process import confine, keeper, trial
 links, binds = trial.system()
-binds = [*binds, [sys.argv[3], "/etc", False]]
+binds = [*binds, [sys.argv[3], "/etc", "plain", ""]]
 null = os.open(os.devnull, os.O_RDWR)
 def once(how):
     begun = time.perf_counter()
@@ -397,7 +397,7 @@ def once(how):
         os.waitpid(pid, 0)
     else:
         entry = {"argv0": "/bin/true", "argv": ["true"], "cwd": "/", "stdin": os.devnull, "limits": {}, "confine": {
-            "network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20, "binds": binds}}
+            "network": False, "links": links, "hidden": [[], []], "makes": "", "base": "", "tmp": 1 << 20, "written": "", "binds": binds}}
         pid, fate = confine.start(entry, {}, null, -1)
         status, fault = confine.told(fate, os.waitpid(pid, 0)[1])
         assert not status and not fault, fault

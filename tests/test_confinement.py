@@ -77,8 +77,7 @@ ENDS = {
     "with a pipe as its result": ("mkfifo $ROUTINE_RESULT; echo out", 0, {"message": "out"}),
     "with a process left behind": ("sleep 600 & echo gone", 0, {"message": "gone"}),
     "with a forged repository": ("mkdir -p out/.git && echo x > out/.git/config", 1,
-                                 {"outcome": "denied", "detail": "forged_git", "message": "it made a git repository, which was set aside: routines/c/out/.git"}),
-    "with a forged bare one": ("mkdir -p out/x/objects out/x/refs && echo x > out/x/HEAD", 1, {"outcome": "denied"}),
+                                 {"outcome": "denied", "detail": "forged_git"}),
 }  # fmt: skip
 
 
@@ -246,16 +245,6 @@ def test_naming_a_secret_does_not_show_it(workspace):
     assert end["data"]["outcome"] == "not_started"
     _, end = confined(workspace, f"{{command: ['true'], output: {workspace.root}/.git/hooks/pre-commit}}")
     assert "is git's own" in end["data"]["message"]
-
-
-@confines
-def test_more_files_than_can_be_looked_through_are_denied(workspace):
-    script = "mkdir out/d && cd out/d && seq 1 20100 | xargs touch"
-    done, end = confined(workspace, json.dumps({"command": script}), grants=", write: [out/]")
-    assert (done.code, end["data"]["outcome"], end["data"]["detail"]) == (1, "denied", "too_many_files")
-    _, end = confined(workspace, "{command: ['true']}", grants=", write: [out/]")
-    assert end["data"]["outcome"] == "not_started"
-    assert "a run may write a smaller folder" in end["data"]["message"]
 
 
 @confines

@@ -16,7 +16,7 @@ from typing import Any
 
 from routinectl.agents.confined import run_confined
 from routinectl.files import edits, sealed
-from routinectl.process import git
+from routinectl.process import git, view
 
 _MOST_PATCH = 10 << 20
 _TREE, _BASE, _EDITED = "tree", "base", "edited"
@@ -52,18 +52,18 @@ def _inside(spec: dict[str, Any], edited: Path) -> dict[str, Any]:
     """Return the program's entry with the copy in the workspace's place, and on it what the copy has not."""
     entry: dict[str, Any] = spec["entry"]
     root = spec["root"]
-    binds = [[str(edited), root, True]]
-    for source, target, writable in entry["confine"]["binds"]:
+    binds = [[str(edited), root, view.OWN, ""]]
+    for source, target, how, layer in entry["confine"]["binds"]:
         within = target.startswith(root + "/")
         place = edited / target.removeprefix(root + "/")
-        if within and not writable and os.path.lexists(place):
+        if within and how in view.READING and os.path.lexists(place):
             continue  # the copy has it, and there it may be changed
-        if within and os.path.isdir(source):
+        if within and (layer or os.path.isdir(source)):
             place.mkdir(parents=True, exist_ok=True)
-        binds.append([source, target, writable])
+        binds.append([source, target, how, layer])
     if not os.path.isdir(edited / os.path.relpath(entry["cwd"], root)) and entry["cwd"].startswith(root + "/"):
         raise OSError(f"the workdir {entry['cwd']} holds no file that git knows, so the copy has none")
-    return {**entry, "confine": {**entry["confine"], "binds": binds, "empty": [], "base": "", "with_parent": True}}
+    return {**entry, "confine": {**entry["confine"], "binds": binds, "base": "", "with_parent": True}}
 
 
 def leave(folder: Path) -> int:

@@ -55,7 +55,7 @@ class Servers:
         where: Any = server.url
         if server.command:
             path = folder / f"mcp-{name}.json"
-            path.write_text(json.dumps({**entry, "argv0": server.command[0], "argv": list(server.command)}))
+            path.write_text(json.dumps({**_with_layers(entry, f"mcp-{name}"), "argv0": server.command[0], "argv": list(server.command)}))
             where = StdioServerParameters(command=sys.executable, args=["-I", "-S", "-c", _START, str(_PACKAGE), str(path)], env=dict(env))
         try:
             client = self._stack.enter_context(
@@ -89,6 +89,12 @@ class Servers:
         """End them."""
         with contextlib.suppress(Exception):
             self._stack.close()
+
+
+def _with_layers(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an entry whose process writes into layers of its own: two views of one layer at a time would spoil it."""
+    spec = entry.get("confine")
+    return {**entry, "confine": {**spec, "written": f"{spec['written'].rpartition('/')[0]}/{name}"}} if spec else dict(entry)
 
 
 def _reason(error: BaseException) -> str:

@@ -12,11 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from routinectl.core import repositories
 from routinectl.core.problem import Path, Problem
 
 LEVELS = ("read_only", "propose_edits", "full")  # the narrower first
 EXTERNAL = ("none", "suggest", "allow")
-_PRIVATE = (".routinectl", "secrets")
+_NOBODYS = (".routinectl", "secrets")  # may not be granted to anybody
+PRIVATE = (
+    *_NOBODYS,
+    "inbox",
+    "routines/*/memory",
+)  # is in no other grant, as far as it is not named itself; so is what `repositories` names
 _DEFINED = ("routines", "agents", "templates")  # folders of folders that each hold a definition
 _WRITTEN_HERE = ("ROUTINE.yaml", "AGENT.md", "state.json", "history.jsonl", "memory", "calendars")
 _MACHINE = ("/proc", "/sys", "/dev")
@@ -125,7 +131,12 @@ def faults(doc: Mapping[str, Any]) -> Iterator[Problem]:
 def is_private(path: str) -> bool:
     """Say whether a path, from the workspace's root, is nobody's to be shown: git's, routinectl's own, secrets, messages, a routine's memory."""
     parts = path.split("/")
-    return ".git" in parts or parts[0] in (*_PRIVATE, "inbox") or (parts[0] == "routines" and parts[2:3] == ["memory"])
+    return not {part.lower() for part in parts}.isdisjoint(repositories.NAMES) or any(_is_within(parts, place) for place in PRIVATE)
+
+
+def _is_within(parts: list[str], place: str) -> bool:
+    wanted = place.split("/")
+    return len(parts) >= len(wanted) and all(name in ("*", part) for name, part in zip(wanted, parts, strict=False))
 
 
 def refusal_of(text: str, *, writing: bool) -> str:
@@ -152,7 +163,7 @@ def refusal(path: str, root: str, routine_id: str, *, writing: bool) -> str:
     if not path.startswith(root + "/"):
         return ""
     parts = path.removeprefix(root + "/").split("/")
-    if parts[0] in _PRIVATE:
+    if parts[0] in _NOBODYS:
         return f"is inside {parts[0]}/, which no confined run may see"
     if parts[0] == "routines" and parts[2:3] == ["memory"] and parts[1] != routine_id:
         return "is the memory of another routine"
@@ -160,7 +171,7 @@ def refusal(path: str, root: str, routine_id: str, *, writing: bool) -> str:
 
 
 def _unwritable(parts: list[str]) -> str:
-    if ".git" in parts:
+    if not {part.lower() for part in parts}.isdisjoint(repositories.NAMES):
         return "is git's own"
     if parts[0] in _DEFINED and len(parts) < 3:
         return "covers a definition, which a run may not write"

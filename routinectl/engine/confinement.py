@@ -8,16 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from routinectl.core import permissions
+from routinectl.core import permissions, repositories
 from routinectl.core.routine import Routine
-from routinectl.files import etc, leavings
-from routinectl.files.layout import CONFIG, DEFINITION, Layout
+from routinectl.files import etc
+from routinectl.files.layout import Layout
 from routinectl.files.sealed import Sealed, rest_of
-from routinectl.process import trial
+from routinectl.process import trial, view
 
 HOME = "/tmp"  # noqa: S108  # of a confined run: empty, its own, and gone with it
 INSIDE = "/run/routinectl"  # where a confined run finds what is its own, and nobody else's
-_PROTECTED = frozenset({".git", DEFINITION, CONFIG, "AGENT.md", "state.json", "history.jsonl"})
 _TMP = 1 << 30
 _PROCESSES, _FILE = 512, 10 << 30
 Spec = dict[str, Any]
@@ -48,57 +47,53 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
             f"it is {routine.permissions.level}, and nothing here can keep it so ({found.why_not}); routinectl doctor says what to do"
         )
     granted = routine.permissions
-    root = str(layout.root)
+    root, real = str(layout.root), os.path.realpath(layout.root)
     links, system = trial.system()
-    system = [*system, [os.path.realpath(etc.folder(layout)), "/etc", False]]
-    system += [[os.path.realpath(path), path, False] for path in etc.LIVE if os.path.exists(path)]
+    system = [*system, [os.path.realpath(etc.folder(layout)), "/etc", view.PLAIN, ""]]
+    system += [[os.path.realpath(path), path, view.PLAIN, ""] for path in etc.LIVE if os.path.exists(path)]
     programs = [program, *_interpreter(layout, routine)]
     _refuse(layout, routine.id, cwd, "action.workdir", writing=False)
-    named = [path for path in files if not _why_not(layout, routine.id, path, writing=False)]  # naming a secret does not show it
+    writing = dict(writable(layout, routine))
+    named = [path for path in files if not _why_not(layout, routine.id, path, writing=False)  # naming a secret does not show it,
+             and not _covered(path, writing)]  # nor does naming what may be written make it read-only  # fmt: skip
     readable = [str(layout.folder(routine.id)), cwd, *named, *programs]
     readable += [_granted(layout, routine, text, writing=False) for text in granted.read]
-    for text in granted.write:
-        _granted(layout, routine, text, writing=True)
-    writing = writable(layout, routine)
-    binds = {path: False for path in _outermost(readable) if not _covered(path, ["/usr", *(link for link, _ in links)])}
-    binds |= dict.fromkeys(writing, True)
-    try:
-        spared = [*leavings.repositories(writing)]
-    except leavings.TooManyError as error:
-        raise CannotConfine(f"permissions.write: {error}") from None
-    protected = [path for folder in writing for path in _protected_in(folder)]
-    binds |= dict.fromkeys(protected, False)
+    binds = {path: (view.PLAIN if path in programs else view.READ, "") for path in _outermost(readable)
+             if not _covered(path, ["/usr", *(link for link, _ in links)])}  # fmt: skip
+    binds |= {path: (how, str(number)) for number, (path, how) in enumerate(writing.items())}
     ordered = sorted(binds.items(), key=lambda item: (item[0].count("/"), item[0]))
-    seen = [*(target for _, target, _ in system), *(path for path, _ in ordered)]
-    empty = [path for path in _hidden(layout, routine.id, seen) if os.path.isdir(path)]
+    mine = [[os.path.realpath(path) if path in programs else _source(path, root), path, *how] for path, how in ordered]
+    outermost = min([root, *(path for path in binds if _covered(root, [path]))], key=len)
     return {
-        "network": granted.network, "links": links, "empty": empty,
-        "binds": [*system, *([os.path.realpath(path) if path in programs else _source(path, root), path, may_write]
-                              for path, may_write in ordered)],
-        "hosted": routine.hosted,
-        "spared": spared,
-        "base": root if root.startswith(f"{HOME}/") and not _covered(root, [path for path, _ in ordered]) else "",
-        "tmp": routine.memory or _TMP,
+        "network": granted.network, "links": links, "hidden": [_hidden(layout), list(repositories.NAMES)], "makes": real,
+        "binds": [*system, *mine], "hosted": routine.hosted, "base": outermost if root.startswith(f"{HOME}/") else "", "tmp": routine.memory or _TMP,
     }  # fmt: skip
 
 
 def with_sealed(given: Spec, copy: Sealed) -> Spec:
     """Return a confinement in which a run sees the sealed bytes, where it would have seen the files as they are."""
-    targets = {target for _, target, _ in given["binds"]}
-    rest = [[_source(path, copy.root), path, False] for path in rest_of(copy.folder) if path not in targets]
-    instead = {path: [os.path.realpath(place), path, False] for path, place in copy.copies.items() if _covered(path, targets)}
-    instead[copy.folder] = [os.path.realpath(copy.place), copy.folder, False]
+    targets = {bind[1] for bind in given["binds"]}
+    rest = [[_source(path, copy.root), path, view.READ, ""] for path in rest_of(copy.folder)
+            if path not in targets and os.path.basename(path).lower() not in repositories.NAMES]  # fmt: skip
+    instead = {path: [os.path.realpath(place), path, view.PLAIN, ""] for path, place in copy.copies.items() if _covered(path, targets)}
+    instead[copy.folder] = [os.path.realpath(copy.place), copy.folder, view.PLAIN, ""]
     binds = [*(bind for bind in given["binds"] if bind[1] not in instead), *instead.values(), *rest]
-    for source, target, _ in binds:
+    for source, target, _, layer in binds:
         if target.startswith(f"{copy.folder}/") and target not in instead:
-            copy.keep_place(target, is_folder=os.path.isdir(source))
+            copy.keep_place(target, is_folder=bool(layer) or os.path.isdir(source))
     return {**given, "binds": sorted(binds, key=lambda bind: str(bind[1]).count("/"))}
 
 
-def writable(layout: Layout, routine: Routine) -> list[str]:
-    """Return the folders that a confined run of a routine may write."""
-    granted = [layout.resolve(routine.id, text) for text in routine.permissions.write]
-    return [f"{layout.folder(routine.id)}/memory", *_outermost(granted)]
+def writable(layout: Layout, routine: Routine) -> Iterator[tuple[str, str]]:
+    """Yield what a confined run of a routine may write, and how: what only runs write as it is, what a person has in a layer of its own.
+
+    Raises CannotConfine.
+    """
+    folder = layout.folder(routine.id)
+    runs_alone = [str(folder / "memory"), str(folder / "out")]
+    granted = [_granted(layout, routine, text, writing=True) for text in routine.permissions.write]
+    for path in [runs_alone[0], *_outermost(granted)]:
+        yield path, view.DIRECT if _covered(path, runs_alone) else view.KEPT
 
 
 def _source(path: str, root: str) -> str:
@@ -140,9 +135,8 @@ def _granted(layout: Layout, routine: Routine, text: str, *, writing: bool) -> s
     path = layout.resolve(routine.id, text)
     key = "write" if writing else "read"
     _refuse(layout, routine.id, path, f"permissions.{key}", writing=writing)
-    if writing and not os.path.lexists(path) and _covered(path, [str(layout.root)]):
-        os.makedirs(path, exist_ok=True)
-    if not os.path.exists(path):
+    is_made = writing and _covered(path, [str(layout.root)])  # at the start of a run, where it is not there
+    if not is_made and not os.path.exists(path):
         raise CannotConfine(f"permissions.{key} '{text}': there is no {path}")
     return path
 
@@ -162,19 +156,6 @@ def _interpreter(layout: Layout, routine: Routine) -> Iterator[str]:
         yield package
 
 
-def _protected_in(folder: str) -> Iterator[str]:
-    """Yield what lies in a folder that a run may write and is not the run's to write."""
-    for path, folders, files in os.walk(folder):
-        for name in _PROTECTED.intersection([*folders, *files]):
-            yield f"{path}/{name}"
-
-
-def _hidden(layout: Layout, routine_id: str, seen: list[str]) -> Iterator[str]:
-    """Yield what is covered with an empty folder where something that is seen holds it: routinectl's own, secrets, others' memory."""
-    for path in (str(layout.private), f"{layout.root}/secrets"):
-        if _covered(path, seen):
-            yield path
-    if _covered(str(layout.routines), seen):
-        for entry in os.scandir(layout.routines):
-            if entry.name != routine_id:
-                yield f"{entry.path}/memory"
+def _hidden(layout: Layout) -> list[str]:
+    """Return the places of the workspace, by either of the names of its root, that are in no grant but their own."""
+    return [f"{root}/{place}" for root in dict.fromkeys([str(layout.root), os.path.realpath(layout.root)]) for place in permissions.PRIVATE]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import heapq
 import math
-import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,13 +34,13 @@ from routinectl.core.standing import Run, Standing, run_of
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.core.verdict import GOOD
 from routinectl.core.wish import Abandon, Skip, Start, Wish
-from routinectl.engine import confinement, dispatch, launch, proposing, reporting
+from routinectl.engine import dispatch, launch, proposing, reporting
 from routinectl.engine.judge import judge
 from routinectl.engine.keeping import BATCH, Keeping, Message
 from routinectl.engine.revise import Revisions, Seen
 from routinectl.engine.world import World
 from routinectl.errors import DefinitionError, in_words
-from routinectl.files import atomic, definitions, lease, leavings, run_logs
+from routinectl.files import atomic, definitions, lease, run_logs
 from routinectl.files.content import Contents
 from routinectl.files.layout import Layout
 from routinectl.files.lock import Lock
@@ -536,14 +535,8 @@ class Engine:
             elif fault and (data["outcome"] != "failed" or judged.expect is not NOTHING):
                 quoted = f"; it said: {data['message']}" if data["message"] else ""
                 data |= {"outcome": "failed", "detail": "expectation", "message": self._masked(name, f"expectation: {fault}") + quoted}
-        if routine is not None and run.facts.get("confinement"):
-            try:
-                made = leavings.refuse(self.layout.run(name, run.key), confinement.writable(self.layout, routine), run.key)
-            except leavings.TooManyError as error:
-                data |= {"outcome": "denied", "detail": "too_many_files", "message": str(error)}
-            else:
-                text = f"it made a git repository, which was set aside: {os.path.relpath(made[0], self.layout.root)}" if made else ""
-                data |= {"outcome": "denied", "detail": "forged_git", "message": text} if made else {}
+        if run.facts.get("confinement"):
+            data |= reporting.leavings_of(self.layout.run(name, run.key), data["message"])
         if routine is not None and routine.hosted:
             refused = proposing.refused(self.layout.run(name, run.key))
             if refused:

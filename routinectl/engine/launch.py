@@ -29,9 +29,10 @@ from routinectl.core.units import to_iso
 from routinectl.core.wish import Start
 from routinectl.engine import confinement, host
 from routinectl.errors import in_words
-from routinectl.files import leavings, regular, run_logs
+from routinectl.files import regular, run_logs
 from routinectl.files.layout import Layout
 from routinectl.files.sealed import Sealed
+from routinectl.process import leavings, view
 from routinectl.process.confine import HOW
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -317,7 +318,8 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
     if prepared.limits:
         entry["limits"] = prepared.limits
     if prepared.confine is not None:
-        entry["confine"] = _with_its_own(prepared.confine, folder, given)
+        entry["confine"] = _with_its_own(layout, routine.id, prepared.confine, folder, given)
+        entry["leaves"] = True
         env |= {"ROUTINE_RESULT": f"{confinement.INSIDE}/own/result"}
         env |= {"ROUTINE_PAYLOAD": f"{confinement.INSIDE}/payload.json"} if payload is not None else {}
     if not routine.hosted:
@@ -366,9 +368,9 @@ def _sealed_servers(servers: dict[str, Any], prepared: Prepared) -> dict[str, An
     return {name: {**server, "command": [copy.where(word) for word in server["command"]]} for name, server in servers.items()}
 
 
-def tools_entry(prepared: Prepared, folder: Path) -> dict[str, Any]:
+def tools_entry(layout: Layout, routine_id: str, prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Return the entry of a process of tools by itself, for one call; `folder` is what a run's would be."""
-    spec = _with_its_own(prepared.confine, folder, os.devnull) if prepared.confine is not None else None
+    spec = _with_its_own(layout, routine_id, prepared.confine, folder, os.devnull) if prepared.confine is not None else None
     confined = {"confine": spec} if spec is not None else {}
     return {"argv0": prepared.argv0, "argv": prepared.argv, "cwd": prepared.cwd, "limits": prepared.limits, **confined}
 
@@ -410,14 +412,23 @@ def _asking(layout: Layout, routine: Routine, prepared: Prepared, entry: dict[st
     return spec
 
 
-def _with_its_own(spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:
-    """Return a confinement with what belongs to one attempt: its input, and a folder for its result."""
-    own = run_logs.make_own(folder)
-    leavings.spare(folder, spec["spared"])
-    binds = [*spec["binds"], [os.path.realpath(own), f"{confinement.INSIDE}/own", True]]
+def _with_its_own(layout: Layout, routine_id: str, spec: confinement.Spec, folder: Path, payload: str) -> confinement.Spec:
+    """Return a confinement with what belongs to one attempt: its input, a folder for its result, and one for what it writes.
+
+    What is to be looked at when it has ended is written down in the run's folder.
+    """
+    own = os.path.realpath(run_logs.make_own(folder))
+    real = os.path.dirname(own)
+    binds = [*spec["binds"], [own, f"{confinement.INSIDE}/own", view.OWN, ""]]
     if payload != os.devnull:
-        binds.append([os.path.realpath(payload), f"{confinement.INSIDE}/payload.json", False])
-    return {key: value for key, value in spec.items() if key not in ("spared", "hosted")} | {"binds": binds, "with_parent": spec["hosted"]}
+        binds.append([os.path.realpath(payload), f"{confinement.INSIDE}/payload.json", view.PLAIN, ""])
+    written = [[source, layer] for source, _, _, layer in spec["binds"] if layer]
+    asked = {"folder": real, "root": spec["makes"], "aside": f"{spec['makes']}/{layout.set_aside(routine_id, folder.name).relative_to(layout.root)}",
+             "writes": written, "sees": [bind[:2] for bind in spec["binds"]], "hidden": spec["hidden"]}  # fmt: skip
+    (folder / leavings.ASKED).write_text(json.dumps(asked))
+    return {key: value for key, value in spec.items() if key != "hosted"} | {
+        "binds": binds, "with_parent": spec["hosted"], "written": f"{real}/{leavings.WRITTEN}/run",
+    }  # fmt: skip
 
 
 def environment(layout: Layout, routine: Routine, prepared: Prepared, start: Start, key: str, now: datetime) -> dict[str, str]:

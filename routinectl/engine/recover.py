@@ -6,6 +6,7 @@ command finds work that nobody minded, or the keeper dies under a living serve.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
 from routinectl.core import gates
@@ -20,7 +21,7 @@ from routinectl.engine.launch import CannotStart
 from routinectl.errors import in_words
 from routinectl.files import atomic, lease, run_logs
 from routinectl.files.lock import Lock
-from routinectl.process import proc
+from routinectl.process import leavings, proc
 
 
 def recover(engine: Engine, now: datetime) -> list[tuple[str, Run]]:
@@ -71,6 +72,11 @@ def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]
 
     if fates.get("interrupted"):
         engine.record(make, now)
+        for name, run in fates["interrupted"]:
+            folder = engine.layout.run(name, run.key)
+            with contextlib.suppress(OSError):  # then the next run of it looks at all that is there
+                if run.facts.get("confinement") and not (folder / leavings.FOUND).exists() and (folder / leavings.ASKED).exists():
+                    leavings.begin(str(folder))
     if fates.get("start"):
         _start_again(engine, fates["start"], now)
     return fates.get("watch", [])

@@ -13,6 +13,7 @@ from routinectl.core.verdict import GOOD
 from routinectl.engine.host import REPORT
 from routinectl.files import run_logs
 from routinectl.files.layout import Layout
+from routinectl.process import leavings
 
 _FIGURES = ("iterations", "tokens", "cost", "model", "result")
 _KEYS = ("outcome", "detail", "message", *_FIGURES)
@@ -26,6 +27,20 @@ def report(folder: Path, outcome: str) -> dict[str, Any]:
     found = run_logs.left(folder, REPORT)
     keys = _FIGURES if outcome not in GOOD and found.get("outcome") in GOOD else _KEYS
     return {key: found[key] for key in keys if key in found}
+
+
+def leavings_of(folder: Path, message: str) -> dict[str, Any]:
+    """Return what the end of a confined run is to be recorded with because of what it left. Raises OSError."""
+    found = run_logs.left(folder, leavings.FOUND)
+    if not found:
+        if not (folder / leavings.ASKED).exists():
+            return {}
+        found = leavings.give_up(str(folder))
+    if "denied" in found:
+        return {"outcome": "denied", "detail": found["denied"], "message": found["message"]}
+    if found.get("removed"):
+        return {"message": f"{message}{'; ' if message else ''}sockets and FIFOs that it left were removed: {', '.join(found['removed'])}"}
+    return {}
 
 
 def output_path(routine: Routine, run: Run) -> str:

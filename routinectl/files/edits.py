@@ -14,10 +14,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from routinectl.core import permissions
+from routinectl.core import permissions, repositories
 from routinectl.files.layout import CONFIG
 
-_PRIVATE = frozenset({".git", ".routinectl", "secrets", "inbox"})
+_PRIVATE = frozenset(place for place in permissions.PRIVATE if "/" not in place)  # a run's memory is mounted over the copy
 _ITS_OUTPUT = frozenset({"state.json", "history.jsonl"})
 _MOST_FILES, _MOST_BYTES = 50_000, 2 << 30
 
@@ -84,7 +84,7 @@ def _fault(place: str, top: str) -> str:
     name = os.path.basename(place).lower()
     if os.path.relpath(place, top) == CONFIG:
         return "is the workspace's settings"
-    if name == ".git" or name.startswith(".git") or os.path.relpath(place, top).split("/")[0] in _PRIVATE:
+    if name.startswith(".git") or name in repositories.NAMES or os.path.relpath(place, top).split("/")[0] in _PRIVATE:
         return "is git's own or private"
     mode = os.lstat(place).st_mode
     if stat.S_ISLNK(mode):

@@ -145,6 +145,10 @@ class Layout:
         """The folder of one run."""
         return Path(f"{self.root}/.routinectl/runs/{_name(routine_id)}/{_name(run_id)}")
 
+    def set_aside(self, routine_id: str, run_id: str) -> Path:
+        """Where what a run wrote is moved to when it may not be let out; kept until a person removes it."""
+        return self.private / "set-aside" / _name(routine_id) / _name(run_id)
+
     def sealed(self, routine_id: str, content: str) -> Path:
         """The sealed copy of what a routine acts with; a dot cannot be part of an id."""
         return Path(f"{self.root}/.routinectl/{SEALED}{_name(routine_id)}.{content[:32]}")

@@ -41,14 +41,6 @@ def make_own(folder: Path) -> Path:
     return path
 
 
-def discard(folder: Path) -> None:
-    """Remove the folder of a run that was prepared and not claimed; one that has anything in it stays."""
-    with contextlib.suppress(OSError):
-        os.rmdir(folder / "own")
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
-
-
 def write_payload(folder: Path, payload: Any) -> Path:
     """Write a run's input beside its output and return where."""
     path = folder / "payload.json"
@@ -182,6 +174,12 @@ def size_of(layout: Layout, routine_id: str, run_id: str) -> int:
         for entry in os.scandir(layout.run(routine_id, run_id)):
             total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
+
+
+def aside(layout: Layout) -> list[str]:
+    """Return the runs of which something was moved aside, as ROUTINE/RUN."""
+    top = layout.private / "set-aside"
+    return sorted(str(path.relative_to(top)) for path in top.glob("*/*"))
 
 
 def output_size(folder: Path) -> int:

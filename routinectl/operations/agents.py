@@ -18,7 +18,7 @@ from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError
 from routinectl.files import agents, definitions, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.session import Session
-from routinectl.process import child, mask
+from routinectl.process import child, leavings, mask
 
 Row = dict[str, Any]
 
@@ -108,8 +108,17 @@ def try_out(session: Session, name: str, asked: Trial, show_line: Callable[[byte
 
         code = child.follow(entry["argv"], {**launch.base_environment(), **entry["env"]}, routine.timeout.total_seconds(), heard)
         heard(b"", last=True)
+    left = leavings.judge(str(folder)) if prepared.confine is not None else {}
     report = run_logs.left(folder, host.REPORT)
-    return {"agent": name, "run": key, "exit_code": code, "folder": str(folder.relative_to(layout.root)), **_after(folder), **report}
+    return {
+        "agent": name,
+        "run": key,
+        "exit_code": code or int("denied" in left),
+        "folder": str(folder.relative_to(layout.root)),
+        **_after(folder),
+        **report,
+        **left,
+    }
 
 
 def _after(folder: Path) -> Row:

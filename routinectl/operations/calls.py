@@ -13,7 +13,7 @@ from routinectl.engine import host, launch
 from routinectl.errors import RoutinectlError
 from routinectl.files import run_logs
 from routinectl.operations.session import Session
-from routinectl.process import child
+from routinectl.process import child, leavings
 
 Item = dict[str, Any]
 _SECONDS = 90.0
@@ -29,7 +29,7 @@ def make(session: Session, item: Item) -> Item:
     if prepared.fault:
         raise RoutinectlError(f"{item['proposal']} could not be made: {prepared.fault}", "routinectl doctor")
     folder = run_logs.make(session.layout, name, f"call-{item['proposal']}")
-    entry = launch.tools_entry(prepared, folder)
+    entry = launch.tools_entry(session.layout, name, prepared, folder)
     job = routine.action.job
     servers = (
         {key: value for key, value in launch.servers_of(session.layout, job).items() if item["tool"].startswith(f"{key}.")} if job else {}
@@ -37,6 +37,9 @@ def make(session: Session, item: Item) -> Item:
     spec = {"kind": "call", "entry": entry, "mcp": servers, "tool": item["tool"], "arguments": item["arguments"], "seconds": _SECONDS}
     (folder / host.SPEC).write_text(json.dumps(spec))
     said = _ran(folder, {**launch.base_environment(), **prepared.env})
+    left = leavings.judge(str(folder)) if prepared.confine is not None else {}
+    if left.get("denied"):
+        said = {"done": False, "text": left["message"]}
     found = {"done": bool(said.get("done")), "text": str(said.get("text", "nothing came back"))[:_MOST_SHOWN]}
     session.append(Event("proposal.done", name, {"at": to_iso(session.now), "proposal": item["proposal"], "tool": item["tool"], **found}))
     return found

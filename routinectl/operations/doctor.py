@@ -115,6 +115,11 @@ def _confinement(session: Session) -> Iterator[Check]:
         extras += [f"landlock {landlock.version()}"] if landlock.version() else []
         extras += ["system calls filtered"] if seccomp.program() else []
         yield Check("confinement", True, f"{found.level} keeps a program in; {', '.join(extras)}")
+        session.layout.tmp.mkdir(parents=True, exist_ok=True)
+        why_not = trial.overlay(session.layout.tmp)
+        text = "what a run writes over a person's files is kept in a layer until it has ended"
+        yield Check("layers", not why_not, text if not why_not else f"permissions.write: only out/ can be had: {why_not}",
+                    "move the workspace to a file system that overlays can be made on (ext4, xfs, btrfs)")  # fmt: skip
         free = len(routines) - len(confined)
         if free and confined:
             yield Check(
@@ -187,6 +192,9 @@ def _workspace(session: Session) -> Iterator[Check]:
         yield Check(
             "secrets", well, "only you may read secrets/" if well else f"others may read secrets/{open_files[0]}", f"chmod -R go= {secrets}"
         )
+    aside = run_logs.aside(layout)
+    yield Check("set aside", not aside, f"what {len(aside)} runs wrote may not be let out: .routinectl/set-aside/{aside[0]}" if aside else "nothing",
+                "look at it, with nothing that runs what it finds there (no git, no editor with plugins); then: rm -r .routinectl/set-aside")  # fmt: skip
     yield from _notices(session)
     damage = session.world.journal.damage
     yield Check(

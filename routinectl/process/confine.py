@@ -5,11 +5,8 @@ inside, no capabilities, no more user namespaces, limits and a seccomp filter. W
 is refused (`process/trial.py` says why), never run open. The keeper forks the run's first process here, for it must do what posix_spawn
 cannot; whatever fails before the program begins is written to a pipe that the keeper reads when the process has ended.
 
-What a run sees, and why it cannot be more: `binds` are walked part by part without following a link, so that a folder
-which an earlier run could write cannot lead elsewhere (`base` is the workspace's own place where that is under `/tmp`); everything is mounted without set-user-id and devices; `/proc` is
-of its own processes and read-only (the root user could set the kernel's parameters there without any capability); `/run`
-and `/tmp` are empty, because a socket in a read-only folder still answers. Descriptors but 0, 1 and 2 are closed, the
-lease too: through `/proc/self/fd` each would be a way out. Standard input is a sealed copy for the same reason.
+What a run sees is made in `process/view.py`. Descriptors but 0, 1 and 2 are closed, the lease too: through `/proc/self/fd`
+each would be a way out. Standard input is a sealed copy for the same reason.
 """
 
 from __future__ import annotations
@@ -22,33 +19,27 @@ import os
 import resource
 import signal
 import socket
-import stat
 import struct
 from typing import Any
 
-from routinectl.process import landlock, seccomp
+from routinectl.process import landlock, seccomp, view
+from routinectl.process.kernel import checked, libc
 
 HOW = "namespaces"  # what is recorded of a run that is confined
+BEGUN = b"\1"  # is told when the program has begun
 ENDED = b"\0"  # begins what is told of a program that has ended
 FAILED = 125  # what the first process ends with when the program never began
 _NEW = {"mount": 0x20000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
         "pid": 0x20000000, "net": 0x40000000}  # fmt: skip
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
-_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
-_MNT_DETACH = 2
-_SYS_PIVOT_ROOT, _SYS_CLONE = {"x86_64": 155, "aarch64": 41}, {"x86_64": 56, "aarch64": 220}
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 _SYS_SECCOMP, _SPEC_ALLOW = {"x86_64": 317, "aarch64": 277}, 4
-_SYS_MOUNT_SETATTR, _AT_RECURSIVE, _AT_EMPTY_PATH = 442, 0x8000, 0x1000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_DEVICES = ("null", "zero", "full", "random", "urandom")
-_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT)
 _LIMITS = {"cpu": resource.RLIMIT_CPU, "memory": resource.RLIMIT_DATA, "processes": resource.RLIMIT_NPROC,
            "file": resource.RLIMIT_FSIZE, "files": resource.RLIMIT_NOFILE}  # fmt: skip
 _TMP_BYTES = 1 << 30  # of /tmp in memory, where memory has no cap of its own
 _LOW_FDS, _HIGHEST_FD = 20, 1 << 20
-_libc = ctypes.PyDLL(None, use_errno=True)  # no switching of threads around a call: one of them forks
 
 Entry = dict[str, Any]
 
@@ -117,9 +108,17 @@ def told(fd: int, status: int) -> tuple[int, str]:
     with contextlib.suppress(BlockingIOError):
         text = os.read(fd, 4096)
     os.close(fd)
+    text = text.removeprefix(BEGUN)
     if text.startswith(ENDED):
         return int(text.removeprefix(ENDED)), ""
     return status, text.decode(errors="replace")
+
+
+def has_begun(fd: int) -> bool:
+    """Say, once, whether a confined run's program has begun: that is when it sees what it may."""
+    with contextlib.suppress(BlockingIOError):
+        return os.read(fd, len(BEGUN)) == BEGUN
+    return False
 
 
 def _say(error: BaseException) -> str:
@@ -167,27 +166,20 @@ def _limit(limits: dict[str, int]) -> None:
         resource.setrlimit(which, (most, most + 1 if name == "cpu" and hard == resource.RLIM_INFINITY else most))
 
 
-def _checked(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result
-
-
 def _prctl(option: int, *arguments: int) -> int:
-    return int(_libc.prctl(option, *(ctypes.c_ulong(item) for item in arguments), *(ctypes.c_ulong(0) for _ in range(4 - len(arguments)))))
+    return int(libc.prctl(option, *(ctypes.c_ulong(item) for item in arguments), *(ctypes.c_ulong(0) for _ in range(4 - len(arguments)))))
 
 
 def _filter() -> None:
     """Take no new privileges, and put the filter of system calls in force."""
-    _checked(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "no new privileges")
+    checked(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "no new privileges")
     program = seccomp.program()
     if program:
         buffer = ctypes.create_string_buffer(program, len(program))
         head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
         holder = ctypes.create_string_buffer(head, len(head))
         # Speculation is left as it is: turning it off makes every program that is confined slower, and guards none of these rules.
-        _checked(_libc.syscall(_SYS_SECCOMP[os.uname().machine], 1, _SPEC_ALLOW, holder), "seccomp")
+        checked(libc.syscall(_SYS_SECCOMP[os.uname().machine], 1, _SPEC_ALLOW, holder), "seccomp")
 
 
 def _sealed(data: bytes) -> int:
@@ -223,7 +215,7 @@ def _cloned(flags: int) -> int:
     if number is None:
         raise OSError(errno.ENOSYS, f"namespaces are not made from here on {os.uname().machine}")
     # s390 and a few others have the first two arguments the other way round; they are not in that table.
-    return _checked(_libc.syscall(number, ctypes.c_ulong(flags), *(ctypes.c_ulong(0) for _ in range(4))), "namespaces")
+    return checked(libc.syscall(number, ctypes.c_ulong(flags), *(ctypes.c_ulong(0) for _ in range(4))), "namespaces")
 
 
 def _namespaces(entry: Entry, spec: dict[str, Any], env: dict[str, str], uid: int, gid: int, tell: int) -> None:
@@ -234,25 +226,26 @@ def _namespaces(entry: Entry, spec: dict[str, Any], env: dict[str, str], uid: in
     """
     for name, text in (("setgroups", b"deny"), ("uid_map", b"%d %d 1" % (uid, uid)), ("gid_map", b"%d %d 1" % (gid, gid))):
         _put(f"/proc/self/{name}", text)
-    _checked(_prctl(_PR_SET_DUMPABLE, 0), "dumpable")
+    checked(_prctl(_PR_SET_DUMPABLE, 0), "dumpable")
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN if number != signal.SIGCHLD else signal.SIG_DFL)
     if spec.get("with_parent"):
-        _checked(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "death signal")
+        checked(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "death signal")
     if not spec["network"]:
         _raise_loopback()
     socket.sethostname("routine")
-    _build_root(spec)
+    view.build(spec)
     os.chdir(entry["cwd"])
     for capability in range(64):
         if _prctl(_PR_CAPBSET_DROP, capability) < 0:
             break
     _drop_capabilities()
     _limit(entry.get("limits", {}))
-    landlock.keep_to([target for _, target, writable in spec["binds"] if not writable],
-                     [target for _, target, writable in spec["binds"] if writable])  # fmt: skip
+    landlock.keep_to([target for _, target, how, _ in spec["binds"] if how in view.READING],
+                     [target for _, target, how, _ in spec["binds"] if how not in view.READING])  # fmt: skip
     _filter()
     leader = os.posix_spawn(entry["argv0"], entry["argv"], env, setsigmask=[], setsigdef=_SIGNALS)
+    os.write(tell, BEGUN)
     for fd in range(3):
         os.close(fd)
     while True:
@@ -273,108 +266,10 @@ def _put(path: str, text: bytes) -> None:
 
 def _drop_capabilities() -> None:
     head, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
-    _checked(_libc.capset(ctypes.create_string_buffer(head, 8), ctypes.create_string_buffer(nothing, 24)), "capabilities")
+    checked(libc.capset(ctypes.create_string_buffer(head, 8), ctypes.create_string_buffer(nothing, 24)), "capabilities")
 
 
 def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         flags = struct.unpack("16xH", fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))[:18])[0]
         fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
-
-
-def _build_root(spec: dict[str, Any]) -> None:
-    """Make the new root under /tmp, beside the old one, and leave the old one for good."""
-    _mount("", "/", "", _MS_SLAVE | _MS_REC)
-    _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
-    os.mkdir("/tmp/old")
-    os.chdir("/tmp")
-    _pivot_root("/tmp", "/tmp/old")
-    os.chdir("/")
-    os.mkdir("/new", 0o755)
-    _mount("tmpfs", "/new", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
-    for path in ("/tmp", "/run", "/var", "/etc", "/dev", "/proc"):
-        os.mkdir(f"/new{path}")
-    _mount("tmpfs", "/new/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={spec['tmp']}")
-    os.symlink("/tmp", "/new/var/tmp")
-    for path, target in spec["links"]:
-        os.symlink(target, f"/new{path}")
-    if spec["base"]:
-        os.makedirs(f"/new{spec['base']}")
-        _mount("tmpfs", f"/new{spec['base']}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
-    for source, target, writable in spec["binds"]:
-        _bind(source, target, writable=writable)
-    for path in spec["empty"]:
-        _mount("tmpfs", f"/new{path}", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_RDONLY, "mode=0755,size=4k")
-    _devices()
-    _mount("proc", "/new/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    _put("/new/proc/sys/user/max_user_namespaces", b"0")
-    for path in ("/new/proc", "/new", *([f"/new{spec['base']}"] if spec["base"] else [])):
-        _mount("", path, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | (_MS_NOEXEC if path == "/new/proc" else 0))
-    os.chdir("/new")
-    _pivot_root(".", ".")
-    _checked(_libc.umount2(b".", _MNT_DETACH), "leaving the old root")
-    os.chdir("/")
-
-
-def _devices() -> None:
-    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set."""
-    for name in _DEVICES:
-        os.close(os.open(f"/new/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
-        _mount(f"/old/dev/{name}", f"/new/dev/{name}", "", _MS_BIND)
-        _set_attributes(f"/new/dev/{name}", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NOEXEC)
-    for name, target in _DEVICE_LINKS.items():
-        os.symlink(target, f"/new/dev/{name}")
-    os.mkdir("/new/dev/shm")
-    _mount("tmpfs", "/new/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777,size=64m")
-
-
-def _bind(source: str, target: str, *, writable: bool) -> None:
-    fd = _walk("/old", source)
-    place = f"/new{target}"
-    if not os.path.lexists(place):
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            os.makedirs(place, exist_ok=True)
-        else:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-    _mount(f"/old/proc/self/fd/{fd}", place, "", _MS_BIND | _MS_REC)
-    os.close(fd)
-    _set_attributes(place, (0 if writable else _ATTR_RDONLY) | _ATTR_NOSUID | _ATTR_NODEV)
-
-
-def _set_attributes(place: str, attributes: int) -> None:
-    """Set attributes of a mount and of all below it. Raises OSError."""
-    packed = struct.pack("QQQQ", attributes, 0, 0, 0)
-    buffer = ctypes.create_string_buffer(packed, len(packed))
-    result = _libc.syscall(_SYS_MOUNT_SETATTR, -100, place.encode(errors="surrogateescape"), _AT_RECURSIVE, buffer, ctypes.c_size_t(32))
-    _checked(result, f"mounting {place.removeprefix('/new')}")
-
-
-def _walk(top: str, path: str) -> int:
-    """Open a path part by part from `top` without following any link. Raises OSError."""
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(top, flags)
-    try:
-        for part in filter(None, path.split("/")):
-            below = os.open(part, flags, dir_fd=fd)
-            os.close(fd)
-            fd = below
-            if stat.S_ISLNK(os.fstat(fd).st_mode):
-                raise OSError(errno.ELOOP, "a link is on the way, which a confined run may not be led by", path)
-    except OSError as error:
-        os.close(fd)
-        raise OSError(error.errno, error.strerror, path) from None
-    return fd
-
-
-def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    words = [word.encode(errors="surrogateescape") if word else None for word in (source, target, kind)]
-    what = f"mounting {target.removeprefix('/new')}"
-    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data.encode() if data else None), what)
-
-
-def _pivot_root(new: str, old: str) -> None:
-    number = _SYS_PIVOT_ROOT.get(os.uname().machine)
-    if number is None:
-        raise OSError(errno.ENOSYS, f"pivot_root on {os.uname().machine}")
-    _checked(_libc.syscall(number, new.encode(), old.encode()), "a root of its own")

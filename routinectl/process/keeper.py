@@ -30,7 +30,7 @@ import sys
 import time
 from typing import Any
 
-from routinectl.process import confine, leftovers, mask, proc
+from routinectl.process import confine, leavings, leftovers, mask, proc, view
 from routinectl.process.message import Closed
 from routinectl.process.wire import PROTOCOL, Wire
 
@@ -45,8 +45,8 @@ _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP
 class Run:
     """One run: its leader process and what it holds until its leftovers are gone."""
 
-    __slots__ = ("born", "cap", "deadline", "family", "fate", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "limits", "mark",
-                 "masker", "out", "over", "pid", "record", "routine", "start", "stopped")  # fmt: skip
+    __slots__ = ("born", "cap", "deadline", "family", "fate", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "leaves", "limits",
+                 "looking", "mark", "masker", "out", "over", "pid", "record", "routine", "seen_by", "start", "stopped")  # fmt: skip
 
     def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
         self.id: str = entry["run"]
@@ -60,6 +60,9 @@ class Run:
         self.pid = self.start = self.masker = 0
         self.born = 0.0
         self.fate = -1  # a pipe that tells of its first process what an exit status cannot (`confine.told`)
+        self.seen_by = 0.0  # until when a confined run must see what it may; 0.0 once it does
+        self.leaves: bool = entry.get("leaves", False)  # whether something is still to be looked at when it has ended
+        self.looking = 0.0  # until when that may take, while it does
         self.limits: dict[str, int] = entry.get("watch", entry.get("limits", {}))  # of the whole tree, looked at now and then
         self.over = ""  # which limit its whole tree went over
         self.stopped = ""  # why the keeper stops it: timed_out or cancelled
@@ -68,6 +71,11 @@ class Run:
         self.family: set[int] = set()  # orphans it left
         self.judge: dict[str, Any] | None = entry if "judge" in entry else None  # what judges it when it has ended well
         self.judging = 0.0  # until when it may, while it does
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its leader has ended, and nothing but what it left behind keeps it."""
+        return self.record is not None and not self.judging and not self.looking
 
 
 class Keeper:
@@ -78,6 +86,7 @@ class Keeper:
         self.runs: dict[str, Run] = {}
         self.pids: dict[int, Run] = {}
         self.maskers: dict[int, Run] = {}
+        self.lookers: dict[int, Run] = {}
         self.kept = leftovers.Kept()
         self.unacknowledged: dict[str, dict[str, Any]] = {}
         self.wires: dict[int, Wire] = {}
@@ -140,9 +149,9 @@ class Keeper:
         wakes += [run.kill_at for run in self.runs.values() if run.record is not None and run.kill_at]
         if self.runs:
             wakes.append(self.next_cap_check)
-        if any(run.record is not None and not run.judging for run in self.runs.values()):
+        if any(run.is_ending for run in self.runs.values()):
             wakes.append(self.next_family_check)
-        wakes += [run.judging for run in self.runs.values() if run.judging]
+        wakes += [at for run in self.runs.values() for at in (run.judging, run.looking, run.seen_by) if at > 0]
         if not self.wires and not self.runs:
             wakes.append(self.idle_since + _IDLE_SECONDS)
         return max(min(wakes) - now, 0) * 1000 + 1 if wakes else None
@@ -266,6 +275,7 @@ class Keeper:
             os.umask(entry["umask"])
             if "confine" in entry or entry.get("limits"):
                 run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, lease)
+                run.seen_by = boot() + view.SECONDS if "confine" in entry else 0.0
             else:
                 actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
                            (os.POSIX_SPAWN_DUP2, out, 2), *([(os.POSIX_SPAWN_DUP2, lease, _LEASE_FD)] if lease >= 0 else [])]  # fmt: skip
@@ -314,7 +324,9 @@ class Keeper:
             fault = ""
             if run is not None and run.fate >= 0:
                 status, fault = confine.told(run.fate, status)
-                run.fate = -1
+                if run.seen_by < 0:
+                    fault = f"what it may see could not be made ready in {view.SECONDS:.0f} s"
+                run.fate, run.seen_by = -1, 0.0
             if run is not None and run.record is not None:
                 run.record["judge"], run.judging = status, 0.0
             elif run is not None:
@@ -322,7 +334,7 @@ class Keeper:
                               "stopped": run.stopped, "cpu": round(usage.ru_utime + usage.ru_stime, 4),
                               "rss": usage.ru_maxrss * 1024}  # fmt: skip
                 if fault:
-                    run.record["error"], run.judge = fault, None
+                    run.record["error"], run.judge, run.leaves = fault, None, False
                 elif not run.stopped and "cpu" in run.limits and status & 0x7F == signal.SIGXCPU:
                     run.over = "cpu"
                 if run.over:
@@ -331,7 +343,9 @@ class Keeper:
                     self.ask_judge(run, run.record)
             elif pid in self.maskers:
                 self.maskers.pop(pid).masker = 0
-        if boot() >= self.next_family_check and any(run.record is not None and not run.judging for run in self.runs.values()):
+            elif pid in self.lookers:
+                self.lookers.pop(pid).looking = 0.0
+        if boot() >= self.next_family_check and any(run.is_ending for run in self.runs.values()):
             self.end_families()
 
     def ask_judge(self, run: Run, record: dict[str, Any]) -> None:
@@ -371,16 +385,25 @@ class Keeper:
     def end_families(self) -> None:
         """Find what ended runs left behind, stop it, and let the runs go of which nothing is left."""
         began = boot()
-        leftovers.assign(self.runs, set(self.pids) | set(self.maskers), self.kept)
+        leftovers.assign(self.runs, set(self.pids) | set(self.maskers) | set(self.lookers), self.kept)
         # Looking for orphans may mean to look at every process of the machine: a tenth of the time is enough for that.
         self.next_family_check = boot() + max((boot() - began) * 10, 0.005)
-        for run in [run for run in self.runs.values() if run.record is not None and not run.judging]:
+        for run in [run for run in self.runs.values() if run.is_ending]:
             if run.family and not run.keep:
                 if not run.kill_at:
                     run.kill_at = boot() + run.grace
                     leftovers.signal_all(run.family, signal.SIGTERM)
+            elif run.leaves:
+                self.look_at_leavings(run)
             elif run.masker == 0 or run.keep:
                 self.let_go(run)
+
+    def look_at_leavings(self, run: Run) -> None:
+        """Have what a confined run wrote looked at, now that nothing of it goes on; it holds its lease until then."""
+        run.leaves = False
+        with contextlib.suppress(OSError):  # what was not looked at is seen by what is missing
+            pid = leavings.start(self.runs_folder, run.routine, run.id)
+            self.lookers[pid], run.looking = run, boot() + leavings.SECONDS
 
     def let_go(self, run: Run) -> None:
         """Give a run's lease back: it is over. Its end is told by `report`."""
@@ -421,6 +444,13 @@ class Keeper:
         for run in list(self.runs.values()):
             if run.record is None and not run.stopped and now >= run.deadline:
                 self.stop(run, "timed_out")
+            elif run.looking and now >= run.looking:
+                leftovers.signal_all({pid for pid, its in self.lookers.items() if its is run}, signal.SIGKILL)
+                run.looking = now + 0.2
+            elif run.seen_by > 0 and now >= run.seen_by:
+                run.seen_by = 0.0 if confine.has_begun(run.fate) else -1.0
+                if run.seen_by:
+                    leftovers.signal_all({run.pid}, signal.SIGKILL)
             elif run.judging and now >= run.judging:
                 leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL, self.kept)
                 run.judging = now + 0.2

@@ -11,10 +11,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from routinectl.process import view
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.trial import main; main()"
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.trial import main; main(*sys.argv[2:])"
 _SECONDS = 20
 _OFF = "none"
 _PROFILE = "/etc/apparmor.d/routinectl"
@@ -39,13 +40,23 @@ class Found:
 @functools.cache
 def best() -> Found:
     """Return what a trial shows: whether a program is kept in."""
-    import subprocess
-
     if not sys.platform.startswith("linux"):
         return Found("", "it is Linux-only")
     if os.environ.get("ROUTINECTL_CONFINEMENT") == _OFF:
         return Found("", f"ROUTINECTL_CONFINEMENT is {_OFF}")
-    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE)]
+    return _tried()
+
+
+def overlay(folder: Path) -> str:
+    """Return why what a run may write beside `out/` cannot be kept in a layer in this folder, empty where it can."""
+    found = _tried(str(folder))
+    return "" if found.level else found.why_not
+
+
+def _tried(*words: str) -> Found:
+    import subprocess
+
+    words = (sys.executable, "-I", "-S", "-c", _PROGRAM, str(_PACKAGE), *words)
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
         found: dict[str, str] = json.loads(done.stdout)
@@ -66,20 +77,20 @@ def remedy() -> str:
 
 
 @functools.cache
-def system() -> tuple[list[list[str]], list[list[Any]]]:
-    """Return the links, and the read-only binds (source, target, writable), of what every confined run sees of the system."""
+def system() -> tuple[list[list[str]], list[list[str]]]:
+    """Return the links, and the binds (source, target, how, layer), of what every confined run sees of the system."""
     links: list[list[str]] = []
-    binds: list[list[Any]] = [["/usr", "/usr", False]]
+    binds = [["/usr", "/usr", view.PLAIN, ""]]
     for path in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
         if os.path.islink(path):
             links.append([path, os.readlink(path)])
         elif os.path.isdir(path):
-            binds.append([path, path, False])
+            binds.append([path, path, view.PLAIN, ""])
     return links, binds
 
 
-def main() -> None:
-    """Make the trial, and print what it shows as JSON.
+def main(where: str = "") -> None:
+    """Make the trial, and print what it shows as JSON; `where` is a folder for it, in which an overlay is tried too.
 
     The folder of the trial is this process's own: whoever asked may end in the middle of it, as a `serve` that is stopped at once does.
     """
@@ -87,12 +98,12 @@ def main() -> None:
 
     from routinectl.process.confine import HOW
 
-    with tempfile.TemporaryDirectory(prefix="routinectl-", ignore_cleanup_errors=True) as folder:
-        fault = _fault(os.path.realpath(folder))
+    with tempfile.TemporaryDirectory(prefix="routinectl-", dir=where or None, ignore_cleanup_errors=True) as folder:
+        fault = _fault(os.path.realpath(folder), kept=bool(where))
         print(json.dumps({"level": "" if fault else HOW, "why_not": fault}))
 
 
-def _fault(folder: str) -> str:
+def _fault(folder: str, *, kept: bool) -> str:
     """Return what is wrong with confinement here, empty when nothing is."""
     from routinectl.process import confine
 
@@ -110,8 +121,8 @@ def _fault(folder: str) -> str:
               "</proc/net/dev; echo end")  # fmt: skip
     entry = {
         "argv0": "/bin/sh", "argv": ["sh", "-c", script], "cwd": "/", "stdin": os.devnull, "limits": {},
-        "confine": {"network": False, "links": links, "empty": [], "base": "", "tmp": 1 << 20,
-                    "binds": [*binds, [shown, shown, False]]},
+        "confine": {"network": False, "links": links, "hidden": [[], []], "makes": "", "base": "", "tmp": 1 << 20, "written": f"{folder}/layers",
+                    "binds": [*binds, [shown, shown, view.READ, ""], *([[hidden, f"{folder}/kept", view.KEPT, "0"]] if kept else [])]},
     }  # fmt: skip
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:

@@ -1,0 +1,18 @@
+"""What makes a folder a repository for the programs that run what its configuration says, by the names in it.
+
+git takes a folder for its own where there is `.git` (folder, file or link), or where it is what such a folder is: `HEAD` beside
+`objects` and `refs`, or beside `commondir`, which says that these are elsewhere. Mercurial and Jujutsu are as trusting. Case
+does not count: on some file systems it does not.
+"""
+
+from __future__ import annotations
+
+NAMES = (".git", ".hg", ".jj")
+
+
+def signs(names: set[str]) -> list[str]:
+    """Return which of the names in a folder make it a repository."""
+    low = {name.lower(): name for name in names}
+    found = [low[name] for name in NAMES if name in low]
+    is_bare = "head" in low and ("commondir" in low or {"objects", "refs"} <= low.keys())
+    return [*found, low["head"]] if is_bare else found
