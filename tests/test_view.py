@@ -152,6 +152,29 @@ def test_nothing_that_answers_is_in_a_folder_that_is_only_read(workspace):
     assert "socket" not in said
 
 
+def test_what_is_private_can_be_named_itself_and_only_read(workspace):
+    put(workspace.root, "inbox/signal/m.txt", ".git/config", "site/.git/config", "secrets/t")
+    grants = ', read: ["workspace:.", "workspace:inbox", "workspace:.git", "workspace:site/.git"]'
+    said, end = confined(
+        workspace,
+        f"cd ../..; grep -rs {CANARY} . | sort; echo x >> .git/config; touch inbox/signal/x; rm site/.git/config; :",
+        grants=grants,
+    )
+    assert end["outcome"] == "succeeded", end
+    for path in ("inbox/signal/m.txt", ".git/config", "site/.git/config"):
+        assert f"{CANARY} {path}\n" in said
+        assert (workspace.root / path).read_text() == f"{CANARY} {path}\n"
+    assert "secrets/t" not in said
+
+
+def test_a_file_that_the_command_names_is_seen_wherever_it_is(workspace):
+    said, end = confined(workspace, "cat /etc/debian_version /etc/ld.so.conf; ls /etc")
+    assert end["outcome"] == "succeeded", end
+    assert Path("/etc/debian_version").read_text() in said
+    assert "passwd" in said
+    assert "shadow" not in said
+
+
 def test_a_link_stays_a_link_where_entries_are_bound_one_by_one(workspace):
     put(workspace.root, "notes/n", "secrets/t")
     (workspace.root / "latest").symlink_to("notes/n")
@@ -340,7 +363,7 @@ LEFT = {
     "a link to another's memory": ("ln -s {root}/routines/other/memory x", "link_out"),
     "a link over a link": ("ln -s /usr/share d && ln -s d/../../root x", "link_out"),
     "a link to another's temporary file": ("touch /tmp/x && ln -s /tmp/x x", "link_out"),
-    "a link to a file of /etc": ("ln -s /etc/shadow x", "link_out"),
+    "a link to a file of /etc": ("ln -s /etc/sha''dow x", "link_out"),  # in one word it would be named, and seen
     "a link to a process": ("ln -s /proc/self/root x", "link_out"),
     "too deep": ("python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")'", "too_many_files"),
 }  # fmt: skip
@@ -384,6 +407,7 @@ def test_what_may_not_be_let_out_is_moved_aside_whole_and_the_routine_runs_again
 
 
 FINE = {
+    "a folder that it closes": "mkdir shut && echo x > shut/x && chmod 0 shut",
     "a link beside it": "echo x > a && ln -s a b",
     "a link up and down": "mkdir d && echo x > a && ln -s ../a d/b",
     "a link that leads nowhere, inside": "ln -s not-yet x",

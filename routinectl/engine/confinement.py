@@ -57,8 +57,9 @@ def spec(layout: Layout, routine: Routine, files: Iterable[str], cwd: str, progr
     named = [path for path in files if not _why_not(layout, routine.id, path, writing=False)  # naming a secret does not show it,
              and not _covered(path, writing)]  # nor does naming what may be written make it read-only  # fmt: skip
     readable = [str(layout.folder(routine.id)), cwd, *named, *programs]
-    readable += [_granted(layout, routine, text, writing=False) for text in granted.read]
-    binds = {path: (view.PLAIN if path in programs else view.READ, "") for path in _outermost(readable)
+    given = [_granted(layout, routine, text, writing=False) for text in granted.read]
+    named_alone = [path for path in given if permissions.is_private(os.path.relpath(path, root))]  # it is in no other grant
+    binds = {path: (view.PLAIN if path in programs else view.READ, "") for path in [*_outermost([*readable, *given]), *named_alone]
              if not _covered(path, ["/usr", *(link for link, _ in links)])}  # fmt: skip
     binds |= {path: (how, str(number)) for number, (path, how) in enumerate(writing.items())}
     ordered = sorted(binds.items(), key=lambda item: (item[0].count("/"), item[0]))
@@ -78,10 +79,15 @@ def with_sealed(given: Spec, copy: Sealed) -> Spec:
     instead = {path: [os.path.realpath(place), path, view.PLAIN, ""] for path, place in copy.copies.items() if _covered(path, targets)}
     instead[copy.folder] = [os.path.realpath(copy.place), copy.folder, view.PLAIN, ""]
     binds = [*(bind for bind in given["binds"] if bind[1] not in instead), *instead.values(), *rest]
-    for source, target, _, layer in binds:
-        if target.startswith(f"{copy.folder}/") and target not in instead:
-            copy.keep_place(target, is_folder=bool(layer) or os.path.isdir(source))
     return {**given, "binds": sorted(binds, key=lambda bind: str(bind[1]).count("/"))}
+
+
+def needs_layers(layout: Layout, routine: Routine) -> bool:
+    """Say whether a run may write over what a person has."""
+    try:
+        return routine.permissions.confined and any(how == view.KEPT for _, how in writable(layout, routine))
+    except CannotConfine:
+        return False
 
 
 def writable(layout: Layout, routine: Routine) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ A copy stands for a routine's folder, under a name made of its content, and so d
 to its root as it does from the folder itself. Files that the action names elsewhere lie in it under `.named`, as they lie
 below the root. It is made once for all runs of that content, its bytes are hashed again before each of them, and upkeep
 removes it when no approval and no run needs it. The rest of the folder (its `memory/` and `out/` among it) a run that is
-not confined finds by links; for a confined one it is mounted over places kept for it (`engine/confinement.py`).
+not confined finds by links; for a confined one it is mounted beside the copies (`process/view.py`).
 """
 
 from __future__ import annotations
@@ -48,19 +48,6 @@ class Sealed:
         if path == self.folder or path.startswith(f"{self.folder}/"):
             return self.place + path[len(self.folder) :]
         return self.copies.get(path, path)
-
-    def keep_place(self, path: str, *, is_folder: bool) -> None:
-        """Have something to mount another thing over, at the copy of a path of the routine's folder."""
-        place = self.where(path)
-        if os.path.lexists(place):
-            return
-        missing = os.path.dirname(place)
-        while not os.path.isdir(missing):
-            missing = os.path.dirname(missing)
-        with _opened(missing):
-            os.makedirs(place if is_folder else os.path.dirname(place), exist_ok=True)
-            if not is_folder:
-                Path(place).touch()
 
 
 def seal(contents: Contents, routine_id: str, definition: str, named: Sequence[str], content: str, *, linked: bool) -> Sealed:

@@ -19,7 +19,7 @@ from routinectl import clock
 from routinectl.core.event import Event
 from routinectl.core.standing import run_of
 from routinectl.core.units import from_iso, to_iso
-from routinectl.engine import launch
+from routinectl.engine import confinement, launch
 from routinectl.files import atomic, definitions, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
@@ -115,11 +115,7 @@ def _confinement(session: Session) -> Iterator[Check]:
         extras += [f"landlock {landlock.version()}"] if landlock.version() else []
         extras += ["system calls filtered"] if seccomp.program() else []
         yield Check("confinement", True, f"{found.level} keeps a program in; {', '.join(extras)}")
-        session.layout.tmp.mkdir(parents=True, exist_ok=True)
-        why_not = trial.overlay(session.layout.tmp)
-        text = "what a run writes over a person's files is kept in a layer until it has ended"
-        yield Check("layers", not why_not, text if not why_not else f"permissions.write: only out/ can be had: {why_not}",
-                    "move the workspace to a file system that overlays can be made on (ext4, xfs, btrfs)")  # fmt: skip
+        yield from _layers(session, [routine.id for routine in routines if confinement.needs_layers(session.layout, routine)])
         free = len(routines) - len(confined)
         if free and confined:
             yield Check(
@@ -128,6 +124,20 @@ def _confinement(session: Session) -> Iterator[Check]:
     else:
         text = f"nothing confines ({found.why_not})" + (f", and {confined[0]} asks for it" if confined else "; no routine asks for it")
         yield Check("confinement", not confined, text, trial.remedy())
+
+
+def _layers(session: Session, needed: list[str]) -> Iterator[Check]:
+    session.layout.tmp.mkdir(parents=True, exist_ok=True)
+    why_not = trial.overlay(session.layout.tmp)
+    text = "what a confined run writes over a person's files is kept in an overlay until it has ended"
+    if why_not:
+        text = f"a confined run may write its memory and out/ only: {why_not}" + (f"; {needed[0]} asks for more" if needed else "")
+    yield Check(
+        "overlays",
+        not why_not or not needed,
+        text,
+        "move the workspace to a file system that can be the upper one of an overlay: ext4, xfs, btrfs",
+    )
 
 
 def _serve(session: Session) -> dict[str, Any] | None:

@@ -209,6 +209,7 @@ class _Look:
         """Look at the entries of a folder; `path` is where people find it, `fresh` since when the run may have made something."""
         if depth > _DEEPEST or len(path) > _LONGEST:
             raise RefusedError("too_many_files", [f"{path[:200]}..."])
+        mode = stat.S_IMODE(os.fstat(at).st_mode)
         fd = _opened(at)
         try:
             names = os.listdir(fd)
@@ -231,6 +232,8 @@ class _Look:
                 elif found.st_ctime_ns >= fresh and not (not fresh and _is_whiteout(found)):
                     self._entry(fd, name, f"{path}/{name}", found)
         finally:
+            if fresh and mode != stat.S_IMODE(os.fstat(fd).st_mode):
+                os.fchmod(fd, mode)
             os.close(fd)
 
     def _entry(self, at: int, name: str, path: str, found: os.stat_result) -> None:
@@ -309,11 +312,11 @@ def _is_whiteout(found: os.stat_result) -> bool:
 def _opened(at: int) -> int:
     """Open a folder to be read, whatever mode the run has given it: it is ours. Raises OSError."""
     place = f"/proc/self/fd/{at}"
-    try:
-        return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
-        os.chmod(place, stat.S_IMODE(os.fstat(at).st_mode) | 0o700)
-        return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mode = stat.S_IMODE(os.fstat(at).st_mode)
+    if mode & 0o500 != 0o500:
+        with contextlib.suppress(OSError):  # the root user may look into another's as it is
+            os.chmod(place, mode | 0o700)
+    return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _names(folder: str) -> list[str]:

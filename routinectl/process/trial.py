@@ -50,7 +50,7 @@ def best() -> Found:
 def overlay(folder: Path) -> str:
     """Return why what a run may write beside `out/` cannot be kept in a layer in this folder, empty where it can."""
     found = _tried(str(folder))
-    return "" if found.level else found.why_not
+    return "" if found.level else found.why_not.rpartition(": ")[2]
 
 
 def _tried(*words: str) -> Found:

@@ -141,6 +141,7 @@ class _View:
     def __init__(self, spec: Spec) -> None:
         self._hidden = Hidden(*spec["hidden"])
         self._own = {bind[1] for bind in spec["binds"]}  # these are shown by themselves, whatever is around them
+        self._above = _above(self._own)
         self._written: str = spec["written"]
         self._base: str = spec["base"]
         self._makes: str = spec["makes"]
@@ -152,7 +153,7 @@ class _View:
         make = how in (DIRECT, KEPT) and bool(self._makes) and source.startswith(f"{self._makes}/")
         fd = walk("/old", source, make=make)
         try:
-            if how == READ and (shown := self._look(fd, target)) is not None:
+            if how in READING and (shown := self._look(fd, target, hiding=how == READ)) is not None:
                 if target != self._base and os.path.lexists(f"/new{target}"):  # what is made here must not be made in what is mounted there
                     _mount("tmpfs", f"/new{target}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
                     self.anew.append(target)
@@ -184,27 +185,29 @@ class _View:
 
     # -- what is left out
 
-    def _look(self, at: int, path: str, depth: int = 0) -> Shown | None:
+    def _look(self, at: int, path: str, depth: int = 0, *, hiding: bool) -> Shown | None:
         """Return what of a folder may be shown; None is all of it. Raises OSError."""
-        if not stat.S_ISDIR(os.fstat(at).st_mode):
+        if not (stat.S_ISDIR(os.fstat(at).st_mode) and (hiding or path in self._above)):
             return None
         _refuse_depth(path, depth)
         shown: Shown = {}
-        whole = not self._hidden.may_be_in(path)
-        for name, kind in _entries(at):
+        entries = _entries(at)
+        # Where a folder is bound whole, there must be a place in it for each mount of its own.
+        whole = self._above.get(path, set()) <= {name for name, _ in entries} and not (hiding and self._hidden.may_be_in(path))
+        for name, kind in entries:
             place = f"{path}/{name}"
             if place in self._own:
-                shown[name] = None  # where it is bound whole, the place for its own mount is there
-            elif kind == "" or self._hidden.has(place):
+                shown[name] = None
+            elif hiding and (kind == "" or self._hidden.has(place)):
                 whole = False
             elif kind == "link":
                 shown[name] = ""
-            elif kind == "file":
+            elif kind != "folder":
                 shown[name] = None
             else:
                 below = os.open(name, _PATH, dir_fd=at)
                 try:
-                    shown[name] = found = self._look(below, place, depth + 1)
+                    shown[name] = found = self._look(below, place, depth + 1, hiding=hiding)
                 finally:
                     os.close(below)
                 whole = whole and found is None
@@ -271,7 +274,7 @@ class _View:
         try:
             _mount("overlay", f"/new{target}", "overlay", _MS_NOSUID | _MS_NODEV, f"{places},userxattr")
         except OSError as error:
-            why = f"what a run may write here can only be kept in an overlay, and there is none to be had: {os.strerror(error.errno or 0)}"
+            why = f"no overlay can be made here, in which what a run writes is kept until it has ended ({os.strerror(error.errno or 0)})"
             raise OSError(error.errno, why, target) from None
         finally:
             os.close(upper)
@@ -324,6 +327,16 @@ class _View:
         copied = os.open(FILE, _PATH, dir_fd=layer)
         self._bind(copied, target, writable=True)
         os.close(copied)
+
+
+def _above(paths: set[str]) -> dict[str, set[str]]:
+    """Return every folder above these paths, with the names in it that lead to them."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.split("/")[1:]
+        for depth, name in enumerate(parts):
+            found.setdefault("/" + "/".join(parts[:depth]), set()).add(name)
+    return found
 
 
 def _is_there(at: int, name: str) -> bool:
