@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -535,6 +536,20 @@ def test_the_names_in_a_calendar_are_no_lines_of_it(workspace):
     assert "SUMMARY:a END:VEVENT b" in out
 
 
+@contextlib.contextmanager
+def bound_serve(workspace, more=None):
+    """Serve as below a unit that says NoNewPrivileges=yes."""
+    program = "import ctypes, os, sys; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); os.execv(sys.executable, [sys.executable, '-m', 'routinectl', 'serve'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=workspace.root, env={**workspace.env, **(more or {})}, stderr=subprocess.DEVNULL
+    ) as serve:
+        try:
+            until(lambda: workspace.ok("status", "--json").data["serve"]["alive"])
+            yield serve
+        finally:
+            serve.terminate()
+
+
 class TestService:
     @pytest.mark.parametrize("system", [[], ["--system"]], ids=["user", "system"])
     def test_the_unit_is_well_formed(self, workspace, tmp_path, system):
@@ -582,14 +597,9 @@ class TestService:
     def test_doctor_asks_the_serve_that_runs_and_not_the_shell(self, workspace):
         """As below a unit that says NoNewPrivileges=yes and RestrictNamespaces=yes."""
         workspace.define("x", "triggers: [{daily: '09:00'}]\ntimeout: 1m\npermissions: {level: read_only}\naction: {command: [id]}\n")
-        program = "import ctypes, os, sys; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); os.execv(sys.executable, [sys.executable, '-m', 'routinectl', 'serve'])"
-        env = {**workspace.env, "ROUTINECTL_CONFINEMENT": "none"}
-        with subprocess.Popen([sys.executable, "-c", program], cwd=workspace.root, env=env, stderr=subprocess.DEVNULL) as serve:
-            try:
-                until(Layout(workspace.root).ability.exists)
-                found = {item["name"]: item for item in workspace.run("doctor", "--json").data}
-            finally:
-                serve.terminate()
+        with bound_serve(workspace, {"ROUTINECTL_CONFINEMENT": "none"}) as serve:
+            until(Layout(workspace.root).ability.exists)
+            found = {item["name"]: item for item in workspace.run("doctor", "--json").data}
         until(lambda: not workspace.ok("status", "--json").data["serve"]["alive"])
 
         assert not found["confinement"]["well"]
@@ -598,6 +608,38 @@ class TestService:
         assert not found["serve"]["well"]
         assert "use sudo, su or any set-user-id program" in found["serve"]["found"]
         assert "serve" not in {item["name"] for item in workspace.run("doctor", "--json").data}
+
+    def test_a_new_hardening_reaches_runs_though_a_keeper_from_before_it_is_there(self, workspace):
+        """The keeper of the serve before goes on while it has runs; what starts beside them starts from it, the next does not."""
+        bound = f"command: [sh, -c, 'grep NoNewPrivs: /proc/self/status; while [ -e {workspace.root}/wait ]; do sleep 0.02; done']"
+        for name in ("long", "short"):
+            workspace.define(name, f"timeout: 1m\naction: {{{bound}}}\n")
+
+        def end_of(run):
+            ends = until(lambda: [event for event in workspace.events("run.ended") if event["data"]["run"] == run])
+            return workspace.ok("logs", ends[0]["subject"], run).out.split()[-1]
+
+        def ask(name):
+            return workspace.ok("run-now", name, "--json").data["run"]
+
+        with workspace.serving():
+            assert end_of(ask("short")) == "0"
+        with bound_serve(workspace):
+            assert end_of(ask("short")) == "1", "an idle keeper of the serve before was used"
+        (workspace.root / "wait").touch()
+        with workspace.serving():
+            long = ask("long")
+            until(lambda: workspace.events("run.started", "long"))
+        with bound_serve(workspace):
+            short = ask("short")
+            until(lambda: [event for event in workspace.events("run.started") if event["data"]["run"] == short])
+            found = {item["name"]: item for item in workspace.run("doctor", "--json").data}
+            (workspace.root / "wait").unlink()
+            assert [end_of(long), end_of(short), end_of(ask("short"))] == ["0", "0", "1"]
+            assert "keeper" not in {item["name"] for item in workspace.run("doctor", "--json").data}
+
+        assert not found["keeper"]["well"]
+        assert "long" in found["keeper"]["found"]
 
     def test_without_systemd_install_says_what_to_do_instead(self, workspace):
         result = workspace.run("service", "install", env={"PATH": "/nowhere"})

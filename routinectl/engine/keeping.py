@@ -12,7 +12,7 @@ from routinectl import clock
 from routinectl.errors import RoutinectlError
 from routinectl.files import lock
 from routinectl.files.layout import Layout
-from routinectl.process import keep
+from routinectl.process import keep, proc
 from routinectl.process.message import MAX_DESCRIPTORS, Closed, encode
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Keeping:
         self.layout = layout
         self.wire: Wire | None = None
         self.hello: Message = {}
+        self.foreign = False  # whether the keeper is bound otherwise than this process, and so are the runs it starts
         self.outstanding = 0  # runs handed over that it has not answered for
         self._news: list[Message] = []
         self._returned: list[Message] = []
@@ -47,6 +48,7 @@ class Keeping:
             found = keep.connect(self.layout.live)
             if found is not None:
                 self.wire, self.hello = found
+                self.foreign = proc.bounds(self.hello["pid"]) != proc.bounds(os.getpid())
         return self.wire is not None
 
     def find_or_outlive(self) -> bool:
@@ -59,9 +61,14 @@ class Keeping:
     def ensure(self) -> None:
         """Connect to the keeper, starting one where there is none. Raises RoutinectlError when that fails.
 
-        The log of a keeper that died must have been harvested before.
+        The log of a keeper that died must have been harvested before. A foreign one with nothing to keep is left to its
+        end, which comes soon; should somebody else go on using it, it is used here too.
         """
         deadline = clock.awake() + _PATIENCE
+        if self.find() and self.foreign and not any(self.hello[what] for what in ("alive", "ending", "ended")):
+            self.close()
+            while not self.is_dead() and clock.awake() < deadline:
+                clock.pause(0.01)
         while not self.find():
             held = lock.try_lock(self.layout.lock("keeper"))
             if held is not None:
@@ -80,6 +87,14 @@ class Keeping:
         finally:
             os.close(log)
             os.close(runs)
+
+    def leave_foreign(self) -> None:
+        """Let a foreign keeper go, so that it ends when it has no runs and the next one is started from here.
+
+        A service's new hardening would not reach its runs otherwise: serve is back before an idle keeper has ended.
+        """
+        if self.foreign and self.outstanding == 0:
+            self.close()
 
     def has_news(self) -> bool:
         """Say whether a keeper may have something to tell: its log is emptied when all has been told."""

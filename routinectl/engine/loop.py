@@ -249,6 +249,8 @@ class Serve:
         lost = not self.watched if keeping.wire is None else keeping.hello["pid"] != self.keeper
         if (lost and self.world.running) or (self.recover_at and clock.awake() >= self.recover_at):
             self._recover(now)
+        if not self.world.running:
+            keeping.leave_foreign()
 
     def _recover(self, now: datetime) -> None:
         """Find out what became of the open runs; when that fails half way, it is done again."""

@@ -24,7 +24,7 @@ from routinectl.files import atomic, definitions, lock, run_logs
 from routinectl.files.layout import Layout
 from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
-from routinectl.process import ability, landlock, proc, seccomp, trial
+from routinectl.process import ability, keep, landlock, proc, seccomp, trial
 
 _SYNC_TIMES = 20
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -158,6 +158,20 @@ def _service(session: Session) -> Iterator[Check]:
     text = f"runs of the serve that runs (pid {serve['pid']}) cannot {'; nor '.join(lacks)}, and this shell can" if lacks else (
         f"the serve that runs (pid {serve['pid']}) can do what this shell can")  # fmt: skip
     yield Check("serve", not lacks, text, _UNIT_HINT)
+    yield from _keeper(session, serve["pid"])
+
+
+def _keeper(session: Session, serve: int) -> Iterator[Check]:
+    """Runs have what their keeper has, and one that still has runs outlives a serve that was put into another unit."""
+    found = keep.connect(session.layout.live)
+    if found is None:
+        return
+    wire, hello = found
+    wire.close()
+    if hello["alive"] and proc.bounds(hello["pid"]) != proc.bounds(serve):
+        names = ", ".join(sorted(set(session.world.running.values())))
+        text = f"the keeper (pid {hello['pid']}) is not of this serve's unit but from before, because of runs that go on ({names}): what it starts has what they have"
+        yield Check("keeper", False, text, "one of this unit follows when none of its runs goes on; routinectl cancel ID ends one")
 
 
 def _notices(session: Session) -> Iterator[Check]:

@@ -35,6 +35,20 @@ def stat(pid: int) -> Stat | None:
     return Stat(pid, parts[0].decode(), int(parts[1]), int(parts[3]), int(parts[19]))
 
 
+def bounds(pid: int) -> tuple[str, ...]:
+    """Return what a process was put into and hands on to all that it starts: what a service's hardening is made of.
+
+    Two processes of one answer can do the same, the other limits of a process aside. Empty where the process may not be
+    looked into.
+    """
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            said = [line for line in file if line.startswith(("CapBnd:", "NoNewPrivs:", "Seccomp_filters:"))]
+        return (*said, *(os.readlink(f"/proc/{pid}/ns/{name}") for name in ("mnt", "user")))
+    except OSError:
+        return ()
+
+
 def use(pids: set[int]) -> tuple[float, int]:
     """Return the CPU seconds of these processes and of the children they have waited for, and the bytes of memory they hold now."""
     cpu, memory = 0, 0

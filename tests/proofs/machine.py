@@ -421,6 +421,9 @@ class SimKeeping:
         if self.keeper is not None:
             self.news.append(message)
 
+    def leave_foreign(self) -> None:
+        """Nothing binds anybody on this machine."""
+
     def find(self) -> bool:
         keeper = self.machine.keeper
         if self.keeper is None and keeper is not None and not keeper.actor.dead:
