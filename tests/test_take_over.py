@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -551,9 +553,10 @@ def bound_serve(workspace, more=None):
 
 
 class TestService:
+    @pytest.mark.parametrize("hardening", service.HARDENING)
     @pytest.mark.parametrize("system", [[], ["--system"]], ids=["user", "system"])
-    def test_the_unit_is_well_formed(self, workspace, tmp_path, system):
-        text = workspace.ok("service", "print", *system).out
+    def test_the_unit_is_well_formed(self, workspace, tmp_path, system, hardening):
+        text = workspace.ok("service", "print", *system, "--hardening", hardening).out
         path = tmp_path / "routinectl-test.service"
         path.write_text(text)
 
@@ -574,10 +577,33 @@ class TestService:
         """A closed list: whoever adds a directive says here that runs, which inherit it, can live with it."""
         of_serve = {"Type", "ExecStart", "ExecReload", "Restart", "RestartSec", "RestartPreventExitStatus", "WatchdogSec", "NotifyAccess"}
         undone_for_runs = {"WorkingDirectory", "UMask"}
-        of_both = {"KillMode", "SendSIGKILL", "OOMPolicy", *(["User"] if system else [])}
+        of_both = {"KillMode", "SendSIGKILL", "OOMPolicy", "Delegate", *(["User"] if system else [])}
         lines = workspace.ok("service", "print", *system).out.partition("[Service]")[2].partition("[Install]")[0].splitlines()
 
         assert {line.partition("=")[0] for line in lines if line and not line.startswith("#")} == of_serve | undone_for_runs | of_both
+
+    @pytest.mark.parametrize("system", [[], ["--system"]], ids=["user", "system"])
+    def test_strict_names_each_loss_where_it_is_chosen(self, workspace, system):
+        """In the unit, in what `install` says, and in the documents: whatever it has beyond the default."""
+        before = workspace.ok("service", "print", *system).out.splitlines()
+        dry = workspace.ok("service", "install", *system, "--hardening", "strict", "--dry-run")
+        page = (ROOT / "docs/service.md").read_text()
+        lines = dry.out.splitlines()
+        added = [line for line in lines if line not in before and not line.startswith("#")]
+        assert len(added) > 12
+        for line in added:
+            if line.partition("=")[0] in ("ReadWritePaths", "SystemCallErrorNumber"):  # these give back, or say how it is refused
+                continue
+            loss = lines[lines.index(line) - 1]
+            assert loss.startswith("# lost: "), line
+            assert f"{line}: {loss.removeprefix('# lost: ')}" in dry.err
+            assert f"| `{line}`" in page and loss.removeprefix("# lost: ") in page, line
+        assert "Runs lose" not in workspace.ok("service", "install", *system, "--dry-run").err
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_the_system_s_service_runs_as_the_owner_of_the_workspace(self, workspace):
+        os.chown(workspace.root / "routinectl.yaml", pwd.getpwnam("nobody").pw_uid, -1)
+        assert "User=nobody" in workspace.ok("service", "print", "--system").out.splitlines()
 
     def test_status_and_uninstall_find_the_service_of_the_other_manager(self, workspace, tmp_path, monkeypatch):
         layout = Layout(workspace.root)

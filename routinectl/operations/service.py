@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from routinectl.errors import RoutinectlError
-from routinectl.files import atomic
+from routinectl.files import atomic, config
 from routinectl.files.layout import Layout
 from routinectl.process import systemctl
 
+HARDENING = ("default", "strict")
 _UNIT = """\
 [Unit]
 Description=routinectl: routines of {root}
@@ -23,18 +24,22 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-# Runs inherit all that stands here: so nothing takes from them what cron would give them. How far a run may go, its
-# definition says (permissions); `routinectl doctor` says where a change here keeps runs from what a shell can do.
 {service}
 [Install]
 WantedBy={target}
 """
-# Every directive of [Service], and why runs, which inherit it, can live with it. What confines, makes read-only or filters
-# is not here: sandboxes mount over /proc, so that no confined run can have one of its own; a filter of system calls implies
-# NoNewPrivileges where the user is not root, so that sudo fails; and a run is a program of somebody's, who cannot know.
+_DEFAULT_HEAD = """\
+# Runs inherit all that stands here: so nothing takes from them what cron would give them. How far a run may go, its
+# definition says (permissions); `routinectl doctor` says where a change here keeps runs from what a shell can do.
+"""
+_STRICT_HEAD = """\
+# Runs inherit all that stands here. Beside each directive stands what they lose by it; a drop-in (systemctl edit) gives
+# it back. Confined runs work below all of it.
+"""
+# Every directive of [Service] that both hardenings have, and why runs, which inherit it, can live with it.
 _SERVICE = (
     ("Type", "notify", "of serve alone"),
-    ("User", "{user}", "whose routines they are: it is the user who installs it"),
+    ("User", "{user}", "whose routines they are: the owner of the workspace"),
     ("ExecStart", "{command} -w {root} serve", "of serve alone"),
     ("ExecReload", "/bin/kill -HUP $MAINPID", "of serve alone"),
     ("WorkingDirectory", "{root}", "a run begins in its own folder"),
@@ -43,11 +48,39 @@ _SERVICE = (
     ("RestartPreventExitStatus", "75 78", "of serve alone"),
     ("KillMode", "process", "runs outlive serve: they are the keeper's, and only serve itself is stopped or restarted"),
     ("SendSIGKILL", "no", "as KillMode"),
+    ("Delegate", "cpu memory pids", "the unit's group is the keeper's to divide; systemd leaves what is in it alone"),
     ("OOMPolicy", "continue", "a run that the kernel ends for its memory ends neither serve nor the runs beside it"),
     ("WatchdogSec", "120", "of serve alone; runs are not given NOTIFY_SOCKET"),
     ("NotifyAccess", "main", "of serve alone"),
     ("UMask", "0077", "a run has the umask of its definition, 022 if it says none"),
 )
+# What `strict` adds, and what runs lose by it. It is all that confined runs can live below. Left out, for they would be
+# refused: RestrictNamespaces, ProtectHostname, CapabilityBoundingSet= (as root), SystemCallFilter=@system-service, and where
+# /proc is not whole otherwise ProtectKernelTunables, ProtectKernelLogs, ProtectProc. ProtectControlGroups would take
+# the groups from the keeper, and PrivateTmp the files of a run that goes on over a restart.
+_STRICT = (
+    ("PrivateUsers", "yes", "every capability; files of other users look like those of nobody"),  # else a user's manager ignores the next
+    (
+        "ProtectSystem",
+        "strict",
+        "writing anywhere but below ReadWritePaths: a backup elsewhere fails until a drop-in names its folder there",
+    ),
+    ("ProtectHome", "read-only", "writing to home folders, so caches and ~/.ssh/known_hosts"),
+    ("ReadWritePaths", "{root} /tmp /var/tmp", ""),
+    ("NoNewPrivileges", "yes", "sudo, su and every other set-user-id program"),
+    ("PrivateDevices", "yes", "the machine's devices: disks, serial lines, USB, GPUs, /dev/kvm, FUSE"),
+    ("ProtectClock", "yes", "setting the clock"),
+    ("ProtectKernelModules", "yes", "loading kernel modules, and seeing /usr/lib/modules"),
+    ("MemoryDenyWriteExecute", "yes", "node, java and whatever else compiles as it runs"),
+    ("LockPersonality", "yes", "setarch and other personalities"),
+    ("RestrictRealtime", "yes", "real-time scheduling (chrt)"),
+    ("RestrictSUIDSGID", "yes", "making set-user-id and set-group-id files, so copying them with their mode (cp -a, tar, rsync -a)"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK", "sockets of other kinds: tcpdump, Bluetooth, vsock"),
+    ("SystemCallArchitectures", "native", "programs of another architecture, 32-bit ones too"),
+    ("SystemCallFilter", "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap", "strace, gdb, perf, swapon, reboot"),
+    ("SystemCallErrorNumber", "EPERM", ""),
+)
+_OF_THE_SYSTEM, _OF_A_USER = {"User"}, {"PrivateUsers"}
 
 
 @dataclass(slots=True)
@@ -79,12 +112,25 @@ def _quoted(path: str) -> str:
     return f'"{text}"' if any(letter in text for letter in " '\"") else text
 
 
-def unit(layout: Layout, *, system: bool) -> str:
-    """Return the unit's text."""
+def unit(layout: Layout, *, system: bool, hardening: str) -> str:
+    """Return the unit's text. Raises DefinitionError where the settings of the workspace cannot be read."""
     root = _quoted(str(layout.root))
-    values = {"root": root, "command": command(), "user": getpass.getuser()}
-    lines = [f"{name}={value.format_map(values)}\n" for name, value, _ in _SERVICE if system or name != "User"]
+    values = {"root": root, "command": command(), "user": config.load(layout).user}
+    lines = [_STRICT_HEAD if hardening == "strict" else _DEFAULT_HEAD]
+    for name, value, _ in _of(_SERVICE, system=system):
+        lines.append(f"{name}={value.format_map(values)}\n")
+    for name, value, loss in _of(_STRICT, system=system) if hardening == "strict" else ():
+        lines.append(f"{f'# lost: {loss}{chr(10)}' if loss else ''}{name}={value.format_map(values)}\n")
     return _UNIT.format(root=root, service="".join(lines), target="multi-user.target" if system else "default.target")
+
+
+def losses(*, system: bool, hardening: str) -> list[str]:
+    """Return what runs lose by a hardening, a line for each directive."""
+    return [f"{name}={value}: {loss}" for name, value, loss in _of(_STRICT, system=system) if loss and hardening == "strict"]
+
+
+def _of(table: tuple[tuple[str, str, str], ...], *, system: bool) -> list[tuple[str, str, str]]:
+    return [row for row in table if row[0] not in (_OF_A_USER if system else _OF_THE_SYSTEM)]
 
 
 def cron_line(layout: Layout) -> str:
@@ -99,8 +145,11 @@ def folder(*, system: bool) -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
-def install(layout: Layout, *, system: bool) -> Done:
-    """Write the unit and start it. Raises RoutinectlError where systemd does not answer; the unit is printed then."""
+def install(layout: Layout, *, system: bool, hardening: str) -> Done:
+    """Write the unit and start serve below it, anew where it ran: runs go on.
+
+    Raises RoutinectlError where systemd does not answer, or does not do it.
+    """
     path = folder(system=system) / name_of(layout)
     if not systemctl.answers(system=system):
         kind = "system" if system else "user"
@@ -108,10 +157,11 @@ def install(layout: Layout, *, system: bool) -> Done:
             f"systemd does not answer here ({kind} manager), so nothing was installed",
             f"routinectl service print, or this line in your crontab (crontab -e): {cron_line(layout)}",
         )
+    text = unit(layout, system=system, hardening=hardening)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, unit(layout, system=system).encode())
+    atomic.write(path, text.encode())
     done = Done(path, [f"wrote {path}"])
-    for words in (["daemon-reload"], ["enable", "--now", path.name]):
+    for words in (["daemon-reload"], ["enable", path.name], ["restart", path.name]):
         fault = systemctl.call(words, system=system)
         if fault:
             raise RoutinectlError(f"systemctl {' '.join(words)}: {fault}", f"systemctl {'' if system else '--user '}status {path.name}")
