@@ -577,10 +577,11 @@ class TestService:
         """A closed list: whoever adds a directive says here that runs, which inherit it, can live with it."""
         of_serve = {"Type", "ExecStart", "ExecReload", "Restart", "RestartSec", "RestartPreventExitStatus", "WatchdogSec", "NotifyAccess"}
         undone_for_runs = {"WorkingDirectory", "UMask"}
-        of_both = {"KillMode", "SendSIGKILL", "OOMPolicy", "Delegate", *(["User"] if system else [])}
+        of_both = {"KillMode", "SendSIGKILL", "OOMPolicy", "Delegate", "DelegateSubgroup", *(["User"] if system else [])}
         lines = workspace.ok("service", "print", *system).out.partition("[Service]")[2].partition("[Install]")[0].splitlines()
 
-        assert {line.partition("=")[0] for line in lines if line and not line.startswith("#")} == of_serve | undone_for_runs | of_both
+        found = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+        assert found | {"DelegateSubgroup"} == of_serve | undone_for_runs | of_both
 
     @pytest.mark.parametrize("system", [[], ["--system"]], ids=["user", "system"])
     def test_strict_names_each_loss_where_it_is_chosen(self, workspace, system):
@@ -599,6 +600,15 @@ class TestService:
             assert f"{line}: {loss.removeprefix('# lost: ')}" in dry.err
             assert f"| `{line}`" in page and loss.removeprefix("# lost: ") in page, line
         assert "Runs lose" not in workspace.ok("service", "install", *system, "--dry-run").err
+
+    @pytest.mark.parametrize(("said", "expected"), [("systemd 252 (252.39-1)", False), ("systemd 257.1 (257.1-1)", True), ("what?", False)])
+    def test_a_systemd_is_told_only_what_it_knows(self, workspace, tmp_path, said, expected):
+        fake = tmp_path / "bin" / "systemctl"
+        fake.parent.mkdir()
+        fake.write_text(f"#!/bin/sh\necho '{said}'\n")
+        fake.chmod(0o755)
+        unit = workspace.ok("service", "print", env={"PATH": f"{fake.parent}:{workspace.env['PATH']}"}).out
+        assert ("DelegateSubgroup=serve" in unit.splitlines()) == expected
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
     def test_the_system_s_service_runs_as_the_owner_of_the_workspace(self, workspace):

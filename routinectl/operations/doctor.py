@@ -170,8 +170,8 @@ def _keeper(session: Session, serve: int) -> Iterator[Check]:
     wire.close()
     if hello["alive"] and proc.bounds(hello["pid"]) != proc.bounds(serve):
         names = ", ".join(sorted(set(session.world.running.values())))
-        text = f"the keeper (pid {hello['pid']}) is not of this serve's unit but from before, because of runs that go on ({names}): what it starts has what they have"
-        yield Check("keeper", False, text, "one of this unit follows when none of its runs goes on; routinectl cancel ID ends one")
+        text = f"the keeper (pid {hello['pid']}) is bound otherwise than this serve and goes on for runs from before ({names}): what it starts has what they have"
+        yield Check("keeper", False, text, "one of this serve follows when none of its runs goes on; routinectl cancel ID ends one")
 
 
 def _notices(session: Session) -> Iterator[Check]:

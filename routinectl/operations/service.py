@@ -49,6 +49,7 @@ _SERVICE = (
     ("KillMode", "process", "runs outlive serve: they are the keeper's, and only serve itself is stopped or restarted"),
     ("SendSIGKILL", "no", "as KillMode"),
     ("Delegate", "cpu memory pids", "the unit's group is the keeper's to divide; systemd leaves what is in it alone"),
+    ("DelegateSubgroup", "serve", "a group that is divided takes no process itself: serve could not start again beside a keeper"),
     ("OOMPolicy", "continue", "a run that the kernel ends for its memory ends neither serve nor the runs beside it"),
     ("WatchdogSec", "120", "of serve alone; runs are not given NOTIFY_SOCKET"),
     ("NotifyAccess", "main", "of serve alone"),
@@ -81,6 +82,7 @@ _STRICT = (
     ("SystemCallErrorNumber", "EPERM", ""),
 )
 _OF_THE_SYSTEM, _OF_A_USER = {"User"}, {"PrivateUsers"}
+_SINCE = {"DelegateSubgroup": 254}  # versions of systemd; an older one says at each start that it does not know it
 
 
 @dataclass(slots=True)
@@ -130,7 +132,8 @@ def losses(*, system: bool, hardening: str) -> list[str]:
 
 
 def _of(table: tuple[tuple[str, str, str], ...], *, system: bool) -> list[tuple[str, str, str]]:
-    return [row for row in table if row[0] not in (_OF_A_USER if system else _OF_THE_SYSTEM)]
+    there, not_here = systemctl.version(), _OF_A_USER if system else _OF_THE_SYSTEM
+    return [row for row in table if row[0] not in not_here and _SINCE.get(row[0], 0) <= there]
 
 
 def cron_line(layout: Layout) -> str:

@@ -38,13 +38,15 @@ def stat(pid: int) -> Stat | None:
 def bounds(pid: int) -> tuple[str, ...]:
     """Return what a process was put into and hands on to all that it starts: what a service's hardening is made of.
 
-    Two processes of one answer can do the same, the other limits of a process aside. Empty where the process may not be
-    looked into.
+    By what it says, not by its namespaces: those of a service are new each time it is started. Empty where there is no /proc.
     """
     try:
         with open(f"/proc/{pid}/status") as file:
             said = [line for line in file if line.startswith(("CapBnd:", "NoNewPrivs:", "Seccomp_filters:"))]
-        return (*said, *(os.readlink(f"/proc/{pid}/ns/{name}") for name in ("mnt", "user")))
+        with open(f"/proc/{pid}/mountinfo", errors="surrogateescape") as file:
+            mounts = sorted(" ".join(line.split()[3:6]) for line in file)  # what of its file system, where, and how
+        with open(f"/proc/{pid}/uid_map") as file:
+            return (*said, *mounts, file.read())
     except OSError:
         return ()
 

@@ -11,6 +11,14 @@ def answers(*, system: bool) -> bool:
     return shutil.which("systemctl") is not None and _run(["show", "--property=Version"], system=system).returncode == 0
 
 
+def version() -> int:
+    """Return the version of systemd, 0 where there is none."""
+    if shutil.which("systemctl") is None:
+        return 0
+    words = _run(["--version"], system=True).stdout.split()  # "systemd 252 (252.39-1)"
+    return int(words[1].partition(".")[0]) if words[1:] and words[1].partition(".")[0].isdigit() else 0
+
+
 def call(words: list[str], *, system: bool) -> str:
     """Run systemctl; return what it said against it, empty when it worked."""
     done = _run(words, system=system)
