@@ -92,7 +92,8 @@ def serve(
 
         notices.flush(layout)
     if not once:
-        log.talk("stopped; runs that go on are minded, and the next serve records their end")
+        going = ", ".join(sorted(set(running.world.running.values())))
+        log.talk("stopped" + (f"; what runs goes on ({going}), is minded, and the next serve records its end" if going else ""))
     log.speaker.flush(patience=_LAST_WORDS)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from routinectl.errors import RoutinectlError
 from routinectl.files import atomic, config
 from routinectl.files.layout import Layout
-from routinectl.process import systemctl
+from routinectl.process import keep, systemctl
 
 HARDENING = ("default", "strict")
 _UNIT = """\
@@ -189,6 +189,12 @@ def uninstall(layout: Layout, *, system: bool) -> Done:
         done.did.append(f"removed {path}")
     if systemctl.answers(system=system):
         systemctl.call(["daemon-reload"], system=system)
+    if Path(f"{path}.d").exists():
+        done.hints.append(f"rm -r {path}.d    # what you added to the unit")
+    keeper = keep.connect(layout.live)
+    if keeper is not None and keeper[1]["alive"]:
+        names = ", ".join(sorted({run["id"] for run in keeper[1]["alive"]}))
+        done.did.append(f"{names} goes on; its end is recorded by the next command that looks")
     return done
 
 
