@@ -44,7 +44,8 @@ def bounds(pid: int) -> tuple[str, ...]:
         with open(f"/proc/{pid}/status") as file:
             said = [line for line in file if line.startswith(("CapBnd:", "NoNewPrivs:", "Seccomp_filters:"))]
         with open(f"/proc/{pid}/mountinfo", errors="surrogateescape") as file:
-            mounts = sorted(" ".join(line.split()[3:6]) for line in file)  # what of its file system, where, and how
+            # What of its file system, where, and how. The folder of a service that ended is another one than that of the same, started anew.
+            mounts = sorted(" ".join(line.replace("//deleted ", " ", 1).split()[3:6]) for line in file)
         with open(f"/proc/{pid}/uid_map") as file:
             return (*said, *mounts, file.read())
     except OSError:
