@@ -25,11 +25,19 @@ server = ModelServer({'tools': [('files_read', {'path': 'notes.md'})]}, {'text':
 open('/proof/url', 'w').write(server.url)
 threading.Event().wait()
 """
+STRICT_LOSES = {  # what a run of a user without privileges can do, and cannot below `strict`
+    "backup": "date > /var/backups/app/now",
+    "home": "touch ~/x && rm ~/x",
+    "become": "sudo -n id -u",
+    "device": "test -e /dev/net/tun",
+    "compile": "python3 -c 'import mmap; mmap.mmap(-1, 4096, prot=7)'",
+    "personality": "setarch -R true",
+    "setuid": "touch s && chmod u+s s",
+    "trace": "python3 -c 'import ctypes; exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0))'",
+}
 TRIES = "echo in > out/x; echo x > ../y; echo x > y; echo x > /var/backups/app/kept; echo x > /tmp/kept; echo tried"
 ROUTINES = {
-    "backup": "action: {command: [sh, -c, 'date > /var/backups/app/now']}",
-    "become": "action: {command: [sudo, -n, id, -u]}",
-    "compile": "action: {command: [python3, -c, 'import mmap; mmap.mmap(-1, 4096, prot=7)']}",
+    **{name: f"action: {{command: [sh, -c, {json.dumps(text)}]}}" for name, text in STRICT_LOSES.items()},
     "kept": f"permissions: {{level: read_only, write: [out/]}}\naction: {{command: [sh, -c, '{TRIES}']}}",
     "free": f"action: {{command: [sh, -c, '{TRIES}']}}",
     "ask": "action: {agent: {task: What do the notes say?}}",
@@ -159,8 +167,8 @@ def test_a_service_from_its_installation_to_its_end(machine, manager, hardening)
     assert service.systemctl(f"is-active {service.unit}") == "active", said
     assert ("NoNewPrivileges=yes: sudo" in said) == strict
 
-    # What it is for: a backup outside of the workspace, a confined run, an agent, a job that needs rights.
-    for name in ("backup", "become", "compile"):
+    # What it is for: a backup outside of the workspace and other jobs that need rights, a confined run, an agent.
+    for name in STRICT_LOSES:
         assert (service.run(name)["outcome"] == "succeeded") != strict, service.says(f"logs {name}")
     kept = service.run("kept")
     assert (kept["outcome"], kept["confinement"], kept["message"]) == ("succeeded", "namespaces", "tried")
