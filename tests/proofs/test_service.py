@@ -7,6 +7,7 @@ looked at from outside of it: files, processes, the journal.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from conftest import ROOT, until
 from debian import NEWER, Machine
 from needs import needs
 
-pytestmark = [pytest.mark.slow, *(needs(what) for what in ("root", "debootstrap", "systemd-nspawn"))]
+LONG = pytest.mark.skipif(os.environ.get("ROUTINECTL_PROOFS") == "short", reason="it boots a machine, as make proofs does")
+pytestmark = [pytest.mark.slow, LONG, *(needs(what) for what in ("root", "debootstrap", "systemd-nspawn"))]
 MODEL = """
 import sys, threading
 sys.path.insert(0, '/proof')
