@@ -375,9 +375,12 @@ ONLY_KEPT = {
 FOLDERS = {"out": "out/", "memory": "", "site": '"workspace:site"'}
 
 
+SHORT = ("a repository", "a link out", "too deep")  # memory/ is written like out/
+
+
 def _cases():
     for folder in FOLDERS:
-        yield from ((folder, name) for name in LEFT)
+        yield from ((folder, name) for name in LEFT if folder != "memory" or name in SHORT)
     yield from (("site", name) for name in ONLY_KEPT)
 
 
@@ -401,9 +404,10 @@ def test_what_may_not_be_let_out_is_moved_aside_whole_and_the_routine_runs_again
         assert snapshot(workspace.root / "site") == before
     else:
         assert not place.exists()
-    said, end = confined(workspace, f"cd {place} && ls -A && echo again > again", grants=grants)
-    assert end["outcome"] == "succeeded", (end, said)
-    assert (place / "again").exists()
+    if case in SHORT:
+        said, end = confined(workspace, f"cd {place} && ls -A && echo again > again", grants=grants)
+        assert end["outcome"] == "succeeded", (end, said)
+        assert (place / "again").exists()
 
 
 FINE = {
@@ -428,7 +432,7 @@ def test_what_harms_nobody_is_let_out(workspace, folder, case):
     put(workspace.root, "site/page", "notes/n")
     place = workspace.root / ("site" if folder == "site" else "routines/c/out")
     work = f"cd {place} && {FINE[case].replace('{root}', str(workspace.root))}"
-    for _ in range(2):
+    for _ in range(2 if "a link" in case else 1):
         said, end = confined(workspace, f"{work}; :", grants=f', read: ["workspace:notes"], write: [{FOLDERS[folder]}]')
         assert end["outcome"] == "succeeded", (end, said)
     assert len(list(place.iterdir())) > (folder == "site")
@@ -514,7 +518,7 @@ def tree(folder: Path) -> dict[str, tuple]:
             for path in folder.rglob("*")}  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, min_size=1, max_size=12))
 def test_writing_into_a_layer_that_is_carried_over_is_writing(workspace, tmp_path, steps):
     shutil.rmtree(workspace.root / "site", ignore_errors=True)
