@@ -365,6 +365,7 @@ LEFT = {
     "a link to another's temporary file": ("touch /tmp/x && ln -s /tmp/x x", "link_out"),
     "a link to a file of /etc": ("ln -s /etc/sha''dow x", "link_out"),  # in one word it would be named, and seen
     "a link to a process": ("ln -s /proc/self/root x", "link_out"),
+    "a name that speaks to a terminal": ("n=\"$(printf 'a\\033[31m\\nb\\377')\" && mkdir \"$n\" \"$n/.git\"", "forged_git"),
     "too deep": ("python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")'", "too_many_files"),
 }  # fmt: skip
 ONLY_KEPT = {
@@ -395,6 +396,7 @@ def test_what_may_not_be_let_out_is_moved_aside_whole_and_the_routine_runs_again
     said, end = confined(workspace, work, grants=grants)
     assert (end["outcome"], end.get("detail")) == ("denied", why), (end, said)
     assert "moved to .routinectl/set-aside/c/" in end["message"]
+    assert end["message"].isprintable()
     aside = list((workspace.root / ".routinectl/set-aside/c").iterdir())
     assert [path.name for path in aside] == [end["message"].rpartition("/set-aside/c/")[2].rstrip("/")]
     (held,) = aside[0].iterdir()
@@ -422,6 +424,7 @@ FINE = {
     "a loop": "ln -s loop loop",
     "a file called HEAD": "echo x > HEAD && mkdir objects",
     "a hard link": "echo x > a && ln a b",
+    "many folders": "mkdir many && cd many && seq 1 1500 | xargs mkdir",
     "many files": "mkdir many && cd many && seq 1 3000 | xargs touch",
 }
 
@@ -432,7 +435,7 @@ def test_what_harms_nobody_is_let_out(workspace, folder, case):
     put(workspace.root, "site/page", "notes/n")
     place = workspace.root / ("site" if folder == "site" else "routines/c/out")
     work = f"cd {place} && {FINE[case].replace('{root}', str(workspace.root))}"
-    for _ in range(2 if "a link" in case else 1):
+    for _ in range(2 if "a link" in case or "many" in case else 1):
         said, end = confined(workspace, f"{work}; :", grants=f', read: ["workspace:notes"], write: [{FOLDERS[folder]}]')
         assert end["outcome"] == "succeeded", (end, said)
     assert len(list(place.iterdir())) > (folder == "site")

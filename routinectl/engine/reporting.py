@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from routinectl.core import legible
 from routinectl.core.model_checks import DATES
 from routinectl.core.routine import Routine
 from routinectl.core.standing import Run
@@ -37,9 +38,10 @@ def leavings_of(folder: Path, message: str) -> dict[str, Any]:
             return {}
         found = leavings.give_up(str(folder))
     if "denied" in found:
-        return {"outcome": "denied", "detail": found["denied"], "message": found["message"]}
+        return {"outcome": "denied", "detail": found["denied"], "message": legible.line(found["message"])}
     if found.get("removed"):
-        return {"message": f"{message}{'; ' if message else ''}sockets and FIFOs that it left were removed: {', '.join(found['removed'])}"}
+        said = legible.line(f"sockets and FIFOs that it left were removed: {', '.join(found['removed'])}")
+        return {"message": f"{message}; {said}" if message else said}
     return {}
 
 

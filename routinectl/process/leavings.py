@@ -18,6 +18,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__fi
 ASKED, FOUND, WRITTEN = "leaves.json", "left.json", "written"  # in the folder of a run
 SECONDS = 120.0  # that looking and carrying over may take
 _MOST = 100_000  # entries that are looked through
-_DEEPEST = 250
+_DEEPEST = 100
 _LONGEST = 3_000  # characters of a path that can be followed
 _MOST_LINKS = 40  # as the kernel follows
 _NAMED = 5  # paths that a message names
@@ -70,6 +71,8 @@ class _Place:
         self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or os.path.lexists(f"{layer}/{view.FILE}")]
         self.is_direct = len(self.kept) < len(self.layers)
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
+        if self.began > time.time_ns():
+            self.began = 1  # the clock was set back meanwhile: nothing says what was there before
 
 
 def start(folder: int, routine: str, run: str) -> int:
@@ -104,8 +107,10 @@ def judge(folder: str) -> dict[str, Any]:
     """
     with open(f"{folder}/{ASKED}", "rb") as file:
         asked = json.loads(file.read())
-    found = _judged(asked)
+    found, done = _judged(asked)
     _write(folder, found)
+    if done:
+        _remove(f"{asked['folder']}/{WRITTEN}")
     return found
 
 
@@ -113,8 +118,9 @@ def give_up(folder: str) -> dict[str, Any]:
     """Move aside, unlooked at, what a run has written, where looking has not come to an end; return what `judge` would have written."""
     with open(f"{folder}/{ASKED}", "rb") as file:
         asked = json.loads(file.read())
-    places = [place for place in (_Place(asked, *item) for item in asked["writes"]) if place.is_direct]
-    aside = [moved for place in places for moved in _set_aside(asked, place.path, place.name, defuse=False)]
+    places = [_Place(asked, *item) for item in asked["writes"]]
+    aside = [moved for place in places if place.is_direct for moved in _set_aside(asked, place.path, place.name, defuse=False)]
+    aside += [moved for place in places for layer in place.kept for moved in _layer_aside(asked, layer, defuse=False)]
     text = f"; all that it wrote was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
     found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']} in {SECONDS:.0f} s{text}"}
     _write(folder, found)
@@ -127,7 +133,8 @@ def _write(folder: str, found: dict[str, Any]) -> None:
     os.rename(f"{folder}/{FOUND}.new", f"{folder}/{FOUND}")
 
 
-def _judged(asked: dict[str, Any]) -> dict[str, Any]:
+def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return what was found, and whether nothing is left in the layers that anybody could want."""
     places = [_Place(asked, path, layer) for path, layer in asked["writes"]]
     looks = [_Look(asked, place, places) for place in places]
     refused: list[RefusedError] = []
@@ -146,9 +153,7 @@ def _judged(asked: dict[str, Any]) -> dict[str, Any]:
         _carry_all(asked, kept)
     except (RefusedError, OSError) as error:
         refused.append(_refusal(error, kept[0][0].place.path))
-        for look, layer in kept:
-            aside += _set_aside(asked, f"{layer}/{view.UPPER}", f"{look.place.name}-{os.path.basename(os.path.dirname(layer))}")
-            aside += _set_aside(asked, f"{layer}/{view.FILE}", f"{look.place.name}-{os.path.basename(os.path.dirname(layer))}")
+        aside += [moved for _, layer in kept for moved in _layer_aside(asked, layer)]
     removed = sorted(path for look in looks for path in look.removed)
     found: dict[str, Any] = {"removed": [_short(asked, path) for path in removed[:_NAMED]]}
     if refused:
@@ -157,9 +162,7 @@ def _judged(asked: dict[str, Any]) -> dict[str, Any]:
         text = f"{_WORDS[first.why]}: {where}"
         text += f"; all that it wrote there was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
         found |= {"denied": first.why, "message": text}
-    if not refused or not any(os.path.lexists(f"{layer}/{name}") for _, layer in kept for name in (view.UPPER, view.FILE)):
-        _remove(f"{asked['folder']}/{WRITTEN}")
-    return found
+    return found, not refused or not any(os.path.lexists(f"{layer}/{name}") for _, layer in kept for name in (view.UPPER, view.FILE))
 
 
 def _refusal(error: RefusedError | OSError, path: str) -> RefusedError:
@@ -535,6 +538,12 @@ def _set_aside(asked: dict[str, Any], path: str, name: str, *, defuse: bool = Tr
                 _defuse(os.open(place, _PATH), 0)
         return [place]
     return []
+
+
+def _layer_aside(asked: dict[str, Any], layer: str, *, defuse: bool = True) -> list[str]:
+    """Move aside what was written into a layer."""
+    who, number = layer.split("/")[-2:]
+    return [moved for name in (view.UPPER, view.FILE) for moved in _set_aside(asked, f"{layer}/{name}", f"{number}-{who}", defuse=defuse)]
 
 
 def _defuse(at: int, depth: int) -> None:

@@ -42,7 +42,8 @@ _SYS_MOUNT_SETATTR, _AT_RECURSIVE = 442, 0x8000
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _MOST_MOUNTS = 20_000
-_DEEPEST = 250  # folders in folders that are looked through
+_MOST_ENTRIES = 100_000  # of a folder that only runs write
+_DEEPEST = 100  # folders in folders that are looked through, each with a descriptor
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = "mode=0755,size=4k"
@@ -173,7 +174,7 @@ class _View:
                 kept = _is_there(at, UPPER) or _is_there(at, FILE)
             else:
                 os.close(os.open(BEGAN, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
-                kept = how == KEPT or not self._is_without_repositories(fd)
+                kept = how == KEPT or _holds_repository(fd) < 0
             if not kept:
                 self._bind(fd, target, writable=True)
             elif stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -230,24 +231,6 @@ class _View:
                         self._bind(fd, place)
                 finally:
                     os.close(fd)
-
-    def _is_without_repositories(self, at: int, depth: int = 0) -> bool:
-        """Say whether nothing in a folder is, or looks like, a repository; not where that takes too long to say."""
-        if depth > _DEEPEST:
-            return False
-        entries = _entries(at)
-        self._mounts += len(entries)
-        if self._mounts > _MOST_MOUNTS or repositories.signs({name for name, _ in entries}):
-            return False
-        for name, kind in entries:
-            if kind == "folder":
-                below = os.open(name, _PATH, dir_fd=at)
-                try:
-                    if not self._is_without_repositories(below, depth + 1):
-                        return False
-                finally:
-                    os.close(below)
-        return True
 
     # -- mounting
 
@@ -327,6 +310,27 @@ class _View:
         copied = os.open(FILE, _PATH, dir_fd=layer)
         self._bind(copied, target, writable=True)
         os.close(copied)
+
+
+def _holds_repository(at: int, depth: int = 0, count: int = 0) -> int:
+    """Return -1 where anything in a folder is, or looks like, a repository, else how many entries were looked at.
+
+    A folder that cannot be looked through holds none that counts: it is moved aside at the end.
+    """
+    entries = _entries(at)
+    count += len(entries)
+    if repositories.signs({name for name, _ in entries}):
+        return -1
+    for name, kind in entries:
+        if kind == "folder" and count <= _MOST_ENTRIES and depth < _DEEPEST:
+            below = os.open(name, _PATH, dir_fd=at)
+            try:
+                count = _holds_repository(below, depth + 1, count)
+            finally:
+                os.close(below)
+            if count < 0:
+                break
+    return count
 
 
 def _above(paths: set[str]) -> dict[str, set[str]]:
