@@ -136,6 +136,27 @@ def test_a_private_name_that_is_made_a_moment_later_does_not_exist_inside(worksp
     assert "/late\n" not in said
 
 
+@needs("git")
+def test_what_became_private_between_two_runs_is_hidden_from_the_second(workspace):
+    """Served, and with a secret: such a routine is prepared for its next run as soon as the one before has ended."""
+    put(workspace.root, "site/page", "mine")
+    script = "cat ../../secrets/token ../../routines/new/memory/notes ../../site/.git/HEAD; echo evil > ../../site/.git/config; echo end"
+    workspace.define("c", "triggers: [{every: 2s}]\nmax_runs: 3\npermissions: {level: read_only, read: ['workspace:.'], write: ['workspace:site']}\n"
+                     f"timeout: 1m\naction: {{secrets: {{T: {{file: 'workspace:mine'}}}}, command: {json.dumps(script)}}}\n")  # fmt: skip
+    with workspace.serving():
+        until(lambda: workspace.events("run.ended", "c"))
+        put(workspace.root, "secrets/token", "routines/new/memory/notes")
+        repository(workspace.root / "site")
+        before = snapshot(workspace.root / "site/.git")
+        until(lambda: len(workspace.events("run.ended", "c")) == 3, 30)
+    said = "".join(path.read_text() for path in workspace.root.glob(".routinectl/runs/c/*/out"))
+    assert said.count("end") == 3
+    assert CANARY not in said
+    assert "refs/heads" not in said
+    assert snapshot(workspace.root / "site/.git") == before
+    assert {event["data"]["outcome"] for event in workspace.events("run.ended", "c")[1:]} == {"succeeded"}
+
+
 def test_nothing_that_answers_is_in_a_folder_that_is_only_read(workspace):
     put(workspace.root, "data/file", "data/deep/file")
     for folder in ("data", "data/deep"):
