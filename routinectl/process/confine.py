@@ -24,6 +24,7 @@ import signal
 import socket
 import stat
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from routinectl.process import landlock, seccomp
@@ -46,23 +47,23 @@ _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT)
 _LIMITS = {"cpu": resource.RLIMIT_CPU, "memory": resource.RLIMIT_DATA, "processes": resource.RLIMIT_NPROC,
            "file": resource.RLIMIT_FSIZE, "files": resource.RLIMIT_NOFILE}  # fmt: skip
-_TMP_BYTES = 1 << 30  # of /tmp in memory, where memory has no cap of its own
+_SHM_BYTES = 64 << 20  # of /dev/shm at the most
 _LOW_FDS, _HIGHEST_FD = 20, 1 << 20
 _libc = ctypes.PyDLL(None, use_errno=True)  # no switching of threads around a call: one of them forks
 
 Entry = dict[str, Any]
 
 
-def start(entry: Entry, env: dict[str, str], out: int, lease: int) -> tuple[int, int]:
+def start(entry: Entry, env: dict[str, str], out: int, lease: int, doors: Sequence[int] = ()) -> tuple[int, int]:
     """Fork a run's first process; return its pid and a descriptor that tells of it what its exit status cannot (`told`).
 
-    Call it single-threaded only; -1 is no lease. The working folder, the umask and the limit of descriptors are the caller's.
+    Call it single-threaded only; -1 is no lease; `doors` are of the groups that it enters (`cgroups.Group.doors`). The working folder, the umask and the limit of descriptors are the caller's.
     Raises OSError.
     """
     spec = entry.get("confine")
     stdin = _input(entry["stdin"], confined=spec is not None)
     try:
-        return _start(entry, env, (stdin, out, entry.get("errors", out), lease if spec is None else -1))
+        return _start(entry, env, (stdin, out, entry.get("errors", out), lease if spec is None else -1), doors)
     finally:
         os.close(stdin)
 
@@ -79,7 +80,7 @@ def _input(path: str | int, *, confined: bool) -> int:
     return fd
 
 
-def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int]) -> tuple[int, int]:
+def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int], doors: Sequence[int]) -> tuple[int, int]:
     spec = entry.get("confine")
     uid, gid = os.geteuid(), os.getegid()
     seccomp.program(), landlock.version()  # looked up here, once, not in every copy
@@ -96,6 +97,8 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
         return pid, reading
     trouble = writing
     try:
+        for door in doors:
+            os.write(door, b"0")  # before anything else: nothing that it starts is outside
         signal.set_wakeup_fd(-1)
         os.setsid()
         trouble = _take_descriptors(*descriptors, writing)
@@ -305,7 +308,7 @@ def _build_root(spec: dict[str, Any]) -> None:
         _bind(source, target, writable=writable)
     for path in spec["empty"]:
         _mount("tmpfs", f"/new{path}", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_RDONLY, "mode=0755,size=4k")
-    _devices()
+    _devices(min(spec["tmp"], _SHM_BYTES))
     _mount("proc", "/new/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _put("/new/proc/sys/user/max_user_namespaces", b"0")
     for path in ("/new/proc", "/new", *([f"/new{spec['base']}"] if spec["base"] else [])):
@@ -316,8 +319,11 @@ def _build_root(spec: dict[str, Any]) -> None:
     os.chdir("/")
 
 
-def _devices() -> None:
-    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set."""
+def _devices(size: int) -> None:
+    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set.
+
+    `size` is of /dev/shm, in bytes.
+    """
     for name in _DEVICES:
         os.close(os.open(f"/new/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
         _mount(f"/old/dev/{name}", f"/new/dev/{name}", "", _MS_BIND)
@@ -325,7 +331,7 @@ def _devices() -> None:
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/new/dev/{name}")
     os.mkdir("/new/dev/shm")
-    _mount("tmpfs", "/new/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777,size=64m")
+    _mount("tmpfs", "/new/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={size}")
 
 
 def _bind(source: str, target: str, *, writable: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from routinectl.process.message import MAX_DESCRIPTORS, Closed, encode
 
-PROTOCOL = 2  # 2: entries may ask to be confined, which an older keeper would overlook
+PROTOCOL = 3  # 2: entries may ask to be confined, 3: to be counted exactly; an older keeper would overlook it
 _LENGTH = struct.Struct(">I")
 _CHUNK = 1 << 18
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
