@@ -25,7 +25,7 @@ def lack(what: str) -> str:
     if what == CONFINEMENT:
         return "" if trial.best().level else f"a machine where runs can be confined ({trial.best().why_not})"
     if what == "cgroups":
-        return "" if cgroups.find().v2 else "a hierarchy of cgroups (v2) that this user may write to"
+        return "" if cgroups.look().v2 else "a hierarchy of cgroups (v2) that this user may write to"
     if what == "root":
         return "" if os.geteuid() == 0 else "root"
     found = shutil.which(what, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")

@@ -219,7 +219,7 @@ def _own(mounts: str, groups: str) -> dict[str, str]:
     """Return the folder of this process in each hierarchy, by controller; v2's has the empty name."""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.split() for line in file]
+            lines = [words for words in map(str.split, file) if "-" in words]
         with open(groups, encoding="utf-8", errors="surrogateescape") as file:
             mine = {name: path for line in file for _, names, path in [line.rstrip("\n").split(":", 2)] for name in names.split(",")}
     except (OSError, ValueError):
@@ -239,7 +239,9 @@ def _own(mounts: str, groups: str) -> dict[str, str]:
 def _base(own: str) -> str:
     """Return where groups of v2 are made: the folder that was delegated, whose leaf this process may be in, else its own."""
     above = os.path.dirname(own)
-    return above if own and _is_delegated(above) and not _is_delegated(own) else own
+    if not os.path.isdir(own):
+        return ""  # another file system covers it
+    return above if _is_delegated(above) and not _is_delegated(own) else own
 
 
 def _is_delegated(folder: str) -> bool:
