@@ -393,7 +393,7 @@ null = os.open(os.devnull, os.O_RDWR)
 def once(how):
     begun = time.perf_counter()
     group = groups.make(LIMITS[how]) if how in LIMITS else None
-    doors = group.doors() if group is not None else []
+    doors = group.doors() if group is not None else cgroups.NO_DOORS
     if how == "bare":
         pid = os.posix_spawn("/bin/true", ["true"], {}, setsid=True)
         os.waitpid(pid, 0)
@@ -406,8 +406,7 @@ def once(how):
         pid, fate = confine.start(entry, {}, null, -1, doors)
         status, fault = confine.told(fate, os.waitpid(pid, 0)[1])
         assert not status and not fault, fault
-    for door in doors:
-        os.close(door)
+    doors.close()
     if group is not None:
         group.kill(), group.cpu()
         groups.retire(group)

@@ -161,13 +161,21 @@ def test_a_chain_that_hides_among_runs_that_come_and_go_ends_with_those_that_wer
     kept.hear("ended")
 
 
-BURNER = ("import os, signal, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN); ends = time.monotonic() + {seconds}\n"
-          "def burn():\n    stop = time.process_time() + 0.05\n    while time.process_time() < stop: pass\n    os._exit(0)\n"
-          "while time.monotonic() < ends:\n    pid = os.fork()\n    if not pid: burn()\n    time.sleep(0.05)\n")  # fmt: skip
+BURNER = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range({children}):
+    if not os.fork():
+        while time.process_time() < 0.05: pass
+        os._exit(0)
+    time.sleep(0.02)
+try: os.wait()
+except ChildProcessError: pass
+"""
 USES = {
     # a program, the limits of its run, what it goes over with cgroups
-    "CPU time of children that nobody waits for": (BURNER.format(seconds=30), {"cpu": 1}, "cpu"),
-    "the same, over before the next look": (BURNER.format(seconds=1.6), {"cpu": 1}, "cpu"),
+    "CPU time of children that nobody waits for": (BURNER.format(children=600), {"cpu": 1}, "cpu"),
+    "the same, all over soon": (BURNER.format(children=30), {"cpu": 1}, "cpu"),
     "memory in memfds": ("import os\nfd = os.memfd_create('x')\nfor _ in range(200): os.write(fd, bytes(1 << 20))\nimport time; time.sleep(30)",
                          {"memory": 64 << 20}, "memory"),
     "memory of many": ("import os, time\nfor _ in range(3): os.fork()\nx = bytearray(30 << 20); time.sleep(30)", {"memory": 128 << 20}, "memory"),

@@ -99,6 +99,26 @@ def acquire(name: str) -> Places:
     return find()
 
 
+class Doors(NamedTuple):
+    """Descriptors by which a run's first process enters its groups; -1 is none.
+
+    It is born in `folder` (v2), where the kernel can do that (clone3, 5.7), else it writes `0` to `procs`; and to each of `tasks`.
+    """
+
+    folder: int = -1
+    procs: int = -1
+    tasks: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close them."""
+        for fd in (self.folder, self.procs, *self.tasks):
+            if fd >= 0:
+                os.close(fd)
+
+
+NO_DOORS = Doors()
+
+
 class Group:
     """The groups of one run. Its first process enters them by itself, before it does anything else."""
 
@@ -128,17 +148,19 @@ class Group:
         if processes and "processes" in limits:
             _put(f"{processes}/pids.max", str(limits["processes"]))
 
-    def doors(self) -> list[int]:
-        """Return descriptors that a process, of one thread, enters by, when it writes `0` to each. Raises OSError."""
-        found: list[int] = []
+    def doors(self) -> Doors:
+        """Open the ways into it. Raises OSError."""
+        found = NO_DOORS
         try:
             for place, folder in self.folders.items():
-                # v1's `tasks` moves one thread, without waiting until all processors have seen it, as cgroup.procs may: 14 ms.
-                file = "cgroup.procs" if place == self.places.v2 else "tasks"
-                found.append(os.open(f"{folder}/{file}", os.O_WRONLY | os.O_CLOEXEC))
+                if place != self.places.v2:
+                    # v1's `tasks` moves one thread, without waiting until all processors have seen it, as cgroup.procs may: 14 ms.
+                    found = found._replace(tasks=(*found.tasks, os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)))
+                    continue
+                found = found._replace(folder=os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                found = found._replace(procs=os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
-            for fd in found:
-                os.close(fd)
+            found.close()
             raise
         return found
 

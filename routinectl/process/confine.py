@@ -24,10 +24,10 @@ import signal
 import socket
 import stat
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 from routinectl.process import landlock, seccomp
+from routinectl.process.cgroups import NO_DOORS, Doors
 
 HOW = "namespaces"  # what is recorded of a run that is confined
 ENDED = b"\0"  # begins what is told of a program that has ended
@@ -38,6 +38,7 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
 _MNT_DETACH = 2
 _SYS_PIVOT_ROOT, _SYS_CLONE = {"x86_64": 155, "aarch64": 41}, {"x86_64": 56, "aarch64": 220}
+_SYS_CLONE3, _INTO_CGROUP = 435, 0x200000000
 _SYS_SECCOMP, _SPEC_ALLOW = {"x86_64": 317, "aarch64": 277}, 4
 _SYS_MOUNT_SETATTR, _AT_RECURSIVE, _AT_EMPTY_PATH = 442, 0x8000, 0x1000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
@@ -54,10 +55,10 @@ _libc = ctypes.PyDLL(None, use_errno=True)  # no switching of threads around a c
 Entry = dict[str, Any]
 
 
-def start(entry: Entry, env: dict[str, str], out: int, lease: int, doors: Sequence[int] = ()) -> tuple[int, int]:
+def start(entry: Entry, env: dict[str, str], out: int, lease: int, doors: Doors = NO_DOORS) -> tuple[int, int]:
     """Fork a run's first process; return its pid and a descriptor that tells of it what its exit status cannot (`told`).
 
-    Call it single-threaded only; -1 is no lease; `doors` are of the groups that it enters (`cgroups.Group.doors`). The working folder, the umask and the limit of descriptors are the caller's.
+    Call it single-threaded only; -1 is no lease; `doors` lead into its groups. The working folder, the umask and the limit of descriptors are the caller's.
     Raises OSError.
     """
     spec = entry.get("confine")
@@ -80,13 +81,13 @@ def _input(path: str | int, *, confined: bool) -> int:
     return fd
 
 
-def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int], doors: Sequence[int]) -> tuple[int, int]:
+def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int], doors: Doors) -> tuple[int, int]:
     spec = entry.get("confine")
     uid, gid = os.geteuid(), os.getegid()
     seccomp.program(), landlock.version()  # looked up here, once, not in every copy
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = _clone(spec) if spec is not None else os.fork()
+        pid, entered = _fork(spec, doors.folder)
     except OSError:
         os.close(reading)
         os.close(writing)
@@ -97,7 +98,7 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
         return pid, reading
     trouble = writing
     try:
-        for door in doors:
+        for door in (*doors.tasks, *([] if entered or doors.procs < 0 else [doors.procs])):
             os.write(door, b"0")  # before anything else: nothing that it starts is outside
         signal.set_wakeup_fd(-1)
         os.setsid()
@@ -203,15 +204,35 @@ def _sealed(data: bytes) -> int:
     return fd
 
 
+def _fork(spec: dict[str, Any] | None, group: int) -> tuple[int, bool]:
+    """Fork, into namespaces where they are asked for; return as `fork` does, and whether the child was born in the group (-1: none).
+
+    Entering one later may mean to wait until all processors have seen it, 10 ms and more; being born there does not.
+    """
+    if group >= 0:
+        with contextlib.suppress(OSError):  # an older kernel, a filter that knows no clone3; what else is wrong is said by the other way
+            return _born_in(group, _flags(spec) if spec is not None else 0), True
+    return _clone(spec) if spec is not None else os.fork(), False
+
+
+def _born_in(group: int, flags: int) -> int:
+    arguments = struct.pack("11Q", flags | _INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, group)
+    buffer = ctypes.create_string_buffer(arguments, len(arguments))
+    return _checked(_libc.syscall(_SYS_CLONE3, buffer, ctypes.c_size_t(len(arguments))), "a group of its own")
+
+
 # -- namespaces, from here
+
+
+def _flags(spec: dict[str, Any]) -> int:
+    wanted = ("user", "mount", "pid", "ipc", "uts", "cgroup", *(() if spec["network"] else ("net",)))
+    return sum(_NEW[name] for name in wanted)
 
 
 def _clone(spec: dict[str, Any]) -> int:
     """Fork into namespaces of its own, as `fork` returns. One fork does all: each copy of an interpreter costs more than they do."""
-    wanted = ("user", "mount", "pid", "ipc", "uts", "cgroup", *(() if spec["network"] else ("net",)))
-    flags = sum(_NEW[name] for name in wanted) | signal.SIGCHLD
     try:
-        return _cloned(flags)
+        return _cloned(_flags(spec) | signal.SIGCHLD)
     except OSError as error:
         if error.errno == errno.EPERM:
             why = "this process may make no user namespaces: its service (RestrictNamespaces), its container or a chroot forbids it"

@@ -271,7 +271,7 @@ class Keeper:
         lease = -1 if run.keep else run.lease  # what is kept would hold it as long as it lives
         if run.judge is not None:
             entry["env"] = {**env, **entry["env"]}
-        doors: list[int] = []
+        doors = cgroups.NO_DOORS
         try:
             if "confine" in entry or not run.limits.keys().isdisjoint(cgroups.FUNCTIONS):
                 doors = self.make_group(entry, run)
@@ -280,7 +280,7 @@ class Keeper:
                 self.maskers[run.masker] = run
             os.chdir(entry["cwd"])
             os.umask(entry["umask"])
-            if doors or "confine" in entry or entry.get("limits"):
+            if run.group is not None or "confine" in entry or entry.get("limits"):
                 run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, lease, doors)
             else:
                 actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
@@ -290,8 +290,7 @@ class Keeper:
         except (OSError, ValueError, cgroups.Inexact) as error:
             return self.not_started(entry, run, out, error)
         finally:
-            for door in doors:
-                os.close(door)
+            doors.close()
         if out != run.out:
             os.close(out)
         os.close(run.out)
@@ -303,8 +302,8 @@ class Keeper:
             self.plan_look(run, 0.0)
         return run
 
-    def make_group(self, entry: dict[str, Any], run: Run) -> list[int]:
-        """Make the groups of a run that is confined or has limits; return what its first process enters them by. Raises Inexact, OSError."""
+    def make_group(self, entry: dict[str, Any], run: Run) -> cgroups.Doors:
+        """Make the groups of a run that is confined or has limits; return the ways into them. Raises Inexact, OSError."""
         run.group = self.groups.make(run.limits)
         places = run.group.places if run.group is not None else cgroups.Places()
         asked = {"cpu", *run.limits} if "confine" in entry else run.limits
@@ -314,7 +313,7 @@ class Keeper:
                 "budget.per_day.cpu cannot be kept here: without a cgroup, CPU time is sampled, which is a lower bound;"
                 " budget: {per_day: {approximate: true}} takes it, and routinectl doctor says what is missing"
             )
-        return run.group.doors() if run.group is not None else []
+        return run.group.doors() if run.group is not None else cgroups.NO_DOORS
 
     def not_started(self, entry: dict[str, Any], run: Run, out: int, error: Exception) -> dict[str, Any]:
         """Give everything of a run back that could not be spawned; its output file stays, so it is never tried twice."""
@@ -386,12 +385,12 @@ class Keeper:
             out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.runs_folder)
         except OSError:
             return
-        doors: list[int] = []
+        doors = cgroups.NO_DOORS
         try:
             os.chdir(entry["cwd"])
             judge = entry["judge"]
-            doors = run.group.doors() if run.group is not None else []
-            if doors or "confine" in entry:  # it judges what a confined run has made, so it is not let out either
+            doors = run.group.doors() if run.group is not None else doors
+            if run.group is not None or "confine" in entry:  # it judges what a confined run has made, so it is not let out either
                 confined = {**entry, "argv0": judge["argv0"], "argv": judge["argv"], "stdin": os.devnull}
                 pid, run.fate = confine.start(confined, entry["env"], out, run.lease, doors)
             else:
@@ -405,8 +404,8 @@ class Keeper:
         except (OSError, ValueError):
             return
         finally:
-            for fd in (out, *doors):
-                os.close(fd)
+            os.close(out)
+            doors.close()
         run.pid, run.judging = pid, boot() + entry["judge"]["timeout"]
         self.pids[pid] = run
 
