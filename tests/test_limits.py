@@ -71,8 +71,8 @@ def removed(group: Path) -> bool:
 
 def groups_of(kept: Kept) -> list[Path]:
     info = (kept.root / "runs").stat()
-    name = f"routinectl-{info.st_dev:x}.{info.st_ino:x}-*"
-    return list(Path("/sys/fs/cgroup").rglob(name))
+    prefix = f"routinectl-{info.st_dev:x}.{info.st_ino:x}-"
+    return [Path(above, name) for above, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith(prefix)]
 
 
 def alive(program: str) -> list[int]:
