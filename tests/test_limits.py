@@ -383,3 +383,33 @@ def test_each_function_comes_from_whichever_hierarchy_has_it(tmp_path, case):
     found = cgroups.find(str(tmp_path / "mountinfo"), str(tmp_path / "cgroup"))
 
     assert (found.cpu, found.memory, found.processes) == tuple(places.get(name, "") for name in wanted)
+
+
+@needs("cgroups", "root")
+def test_in_a_delegated_folder_whoever_is_there_moves_into_a_leaf(tmp_path):
+    """As in a service with Delegate=yes: systemd marks the folder, and v2 hands nothing on from one that holds processes."""
+    base = Path(cgroups.find().v2) / f"routinectl-tests-{os.getpid()}"
+    program = ("import os, sys\nfrom routinectl.process import cgroups\n"
+               "def own(): return next(line for line in open('/proc/self/cgroup') if line.startswith('0:')).strip().rpartition('/')[2]\n"
+               "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\nprint(own(), cgroups.find().v2)\n"
+               "cgroups.acquire('x.scope')\nprint(own(), cgroups.find().v2)\n")  # fmt: skip
+    base.mkdir()
+    try:
+        os.setxattr(base, "trusted.delegate", b"1")
+        done = subprocess.run([sys.executable, "-c", program, base], cwd=HERE.parent, capture_output=True, text=True, check=True)
+    finally:
+        for folder in (*base.glob("routinectl-*"), base):
+            folder.rmdir()
+
+    assert done.stdout.splitlines() == [f"{base.name} {base}", f"routinectl-keeper {base}"]
+
+
+@pytest.mark.parametrize(("budget", "tmp", "shm"), [("", 1 << 30, 64 << 20), ("budget: {memory: 32MiB}\n", 32 << 20, 32 << 20)])
+@needs("confinement")
+def test_what_a_confined_run_has_in_memory_has_a_size(workspace, budget, tmp, shm):
+    line = "stat -f -c '%b %S' /tmp /dev/shm"
+    workspace.define("x", f'permissions: {{level: read_only}}\ntimeout: 1m\n{budget}action: {{command: "{line}"}}\n')
+    workspace.ok("run-now", "x", "--wait")
+    sizes = [int(blocks) * int(size) for blocks, size in (said.split() for said in workspace.ok("logs", "x").out.splitlines() if said)]
+
+    assert sizes == [tmp, shm]

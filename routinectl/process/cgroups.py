@@ -85,14 +85,15 @@ def acquire(name: str) -> Places:
     """Return what this process can use, after asking systemd for a scope of this name and handing controllers on."""
     base = _base(_own("/proc/self/mountinfo", "/proc/self/cgroup").get("", ""))
     if base and not _is_delegated(base) and _can_ask():
-        _ask_for_scope(name)
+        _ask_for_scope(name, os.path.basename(os.path.dirname(base)))
         base = _base(_own("/proc/self/mountinfo", "/proc/self/cgroup").get("", ""))
-    if base and _is_delegated(base):
+    # A user's systemd does not mark what it gives away; what it was asked for has our name.
+    if base and (_is_delegated(base) or os.path.basename(base) == name):
         with contextlib.suppress(OSError):
             os.makedirs(f"{base}/{_LEAF}", exist_ok=True)
             for pid in _words(f"{base}/cgroup.procs"):
                 _put(f"{base}/{_LEAF}/cgroup.procs", pid)
-    for controller in ("memory", "pids"):
+    for controller in (_CONTROLLERS["memory"], _CONTROLLERS["processes"]):
         if base and controller in _words(f"{base}/cgroup.controllers"):
             with contextlib.suppress(OSError):  # who is no root and has others beside it may not: EBUSY
                 _put(f"{base}/cgroup.subtree_control", f"+{controller}")
@@ -263,7 +264,7 @@ def _base(own: str) -> str:
     above = os.path.dirname(own)
     if not os.path.isdir(own):
         return ""  # another file system covers it
-    return above if _is_delegated(above) and not _is_delegated(own) else own
+    return above if os.path.basename(own) == _LEAF or (_is_delegated(above) and not _is_delegated(own)) else own
 
 
 def _is_delegated(folder: str) -> bool:
@@ -283,12 +284,16 @@ def _can_ask() -> bool:
     return os.path.isdir(_SYSTEMD) and os.path.exists(bus) and os.access(_BUSCTL, os.X_OK)
 
 
-def _ask_for_scope(name: str) -> None:
-    """Ask systemd to move this process into a scope that is its own; nothing happens where it refuses. Call it single-threaded only."""
+def _ask_for_scope(name: str, above: str) -> None:
+    """Ask systemd to move this process into a scope that is its own; nothing happens where it refuses. Call it single-threaded only.
+
+    It stays in the slice that it is in, whose limits are for it, where that is the system manager's.
+    """
     uid, pid = os.geteuid(), os.getpid()
+    slices = ["Slice", "s", above] if uid == 0 and above.endswith(".slice") else []
     words = [_BUSCTL, *(["--user"] if uid else []), "--quiet", f"--timeout={_SCOPE_SECONDS:.0f}", "call", "org.freedesktop.systemd1",
              "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail",
-             "4", "Delegate", "b", "true", "PIDs", "au", "1", str(pid), "CollectMode", "s", "inactive-or-failed",
+             str(5 if slices else 4), *slices, "Delegate", "b", "true", "PIDs", "au", "1", str(pid), "CollectMode", "s", "inactive-or-failed",
              "Description", "s", "the runs of a routinectl workspace", "0"]  # fmt: skip
     null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
     env = {"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": f"/run/user/{uid}"}
