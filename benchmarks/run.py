@@ -386,33 +386,48 @@ def disk(bench: Bench) -> None:
 CONFINED = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
-from routinectl.process import confine, keeper, trial
+from routinectl.process import cgroups, confine, keeper, trial
 links, binds = trial.system()
 binds = [*binds, [sys.argv[3], "/etc", "plain", ""]]
 null = os.open(os.devnull, os.O_RDWR)
 def once(how):
     begun = time.perf_counter()
+    group = groups.make(LIMITS[how]) if how in LIMITS else None
+    doors = group.doors() if group is not None else cgroups.NO_DOORS
     if how == "bare":
         pid = os.posix_spawn("/bin/true", ["true"], {}, setsid=True)
         os.waitpid(pid, 0)
+    elif how in FORKED:
+        pid, fate = confine.start({"argv0": "/bin/true", "argv": ["true"], "stdin": os.devnull}, {}, null, -1, doors)
+        assert confine.told(fate, os.waitpid(pid, 0)[1]) == (0, "")
     else:
         entry = {"argv0": "/bin/true", "argv": ["true"], "cwd": "/", "stdin": os.devnull, "limits": {}, "confine": {
             "network": False, "links": links, "hidden": [[], []], "makes": "", "base": "", "tmp": 1 << 20, "written": "", "binds": binds}}
-        pid, fate = confine.start(entry, {}, null, -1)
+        pid, fate = confine.start(entry, {}, null, -1, doors)
         status, fault = confine.told(fate, os.waitpid(pid, 0)[1])
         assert not status and not fault, fault
+    doors.close()
+    if group is not None:
+        group.kill(), group.cpu()
+        groups.retire(group)
     return time.perf_counter() - begun
-ways = ["bare", "namespaces"]
+groups = cgroups.Groups("bench")
+LIMITS = {"forked, in a cgroup for CPU time": {"cpu": 60}, "forked, in one for CPU time and one for memory": {"cpu": 60, "memory": 1 << 30},
+          "namespaces, in cgroups for CPU time and processes": {"processes": 512}}
+FORKED = ["forked, no cgroup", *list(LIMITS)[:2]]
+ways = ["bare", *FORKED, "namespaces", list(LIMITS)[2]]
+if not any(cgroups.find()):
+    ways = [way for way in ways if way not in LIMITS]
 print(json.dumps({way: times for way, times in zip(ways, zip(*[[once(way) for way in ways] for _ in range(int(sys.argv[2]))]))}))
 """
 
 
 def confinement(bench: Bench, count: int = 200) -> None:
-    """What confining costs a run: from its start to its end as the keeper sees it, rounds alternating."""
+    """What confining and cgroups cost a run: from its start to its end as the keeper sees it, rounds alternating."""
     copied = str(etc.folder(Layout(bench.folder)))
     found = json.loads(subprocess.run([sys.executable, "-I", "-S", "-c", CONFINED, str(ROOT), str(count), copied],
                                       capture_output=True, text=True, check=True).stdout)  # fmt: skip
-    bench.lines += ["", "## A confined run of `true`", "", f"Start to end, median of {count}; what it takes more than a bare spawn, median of pairs.", "",
+    bench.lines += ["", "## A run of `true`, confined and in cgroups", "", f"Start to end, median of {count}; what it takes more than a bare spawn, median of pairs.", "",
                     "| | ms | more than bare, ms |", "|---|---|---|"]  # fmt: skip
     for way, times in found.items():
         more = median([time - bare for time, bare in zip(times, found["bare"], strict=True)])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from routinectl.process import trial
+from routinectl.process import cgroups, trial
 
 PACKAGES = {  # what is needed: the Debian package that has it, where the name is another
     "crontab": "cron", "mkfs.ext4": "e2fsprogs", "unshare": "util-linux", "setpriv": "util-linux",
@@ -24,6 +24,8 @@ def lack(what: str) -> str:
     """Return why a thing is not there, with what would bring it; empty where it is."""
     if what == CONFINEMENT:
         return "" if trial.best().level else f"a machine where runs can be confined ({trial.best().why_not})"
+    if what == "cgroups":
+        return "" if cgroups.look().v2 else "a hierarchy of cgroups (v2) that this user may write to"
     if what == "root":
         return "" if os.geteuid() == 0 else "root"
     found = shutil.which(what, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")

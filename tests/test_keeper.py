@@ -35,7 +35,11 @@ class Kept:
         self.root = root
         for name in ("run", "runs/r", "locks"):
             (root / name).mkdir(parents=True)
-        held = lock.try_lock(root / "locks/keeper.lock")
+        self.start()
+
+    def start(self) -> None:
+        root = self.root
+        held = until(lambda: lock.try_lock(root / "locks/keeper.lock"))
         log = os.open(root / "run/keeper.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
         runs = os.open(root / "runs", os.O_RDONLY | os.O_CLOEXEC)
         keep.start(root / "run", log, runs, held.fd)

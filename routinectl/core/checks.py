@@ -71,6 +71,11 @@ def _others(doc: Doc, settings: Settings) -> Iterator[Problem]:
     yield from permissions.faults(doc)
     yield from model_checks.check(doc, settings)
     yield from _sizes(doc)
+    day = doc.get("budget", {}).get("per_day", {})
+    if "approximate" in day and "cpu" not in day:
+        yield Problem(
+            "budget.per_day.approximate is about budget.per_day.cpu, which is not set", ("budget", "per_day", "approximate"), "cpu: 10m"
+        )
 
 
 def _triggers(doc: Doc, reading: Reading) -> Iterator[Problem]:

@@ -37,6 +37,7 @@ CODES = {
     "retry-overlaps": "the retries last longer than the time between two slots",
     "no-cooldown": "whoever sends messages or calls the webhook decides how often it runs",
     "unknown-target": "a notice would go to a target that routinectl.yaml does not have",
+    "lower-bound": "a budget is kept by samples on this machine, which may see too little",
     "sla-too-tight": "successes are promised more often than it fires",
 }
 _SAMPLE = 60  # slots that are looked at for what contradicts the schedule

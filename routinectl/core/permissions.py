@@ -117,6 +117,9 @@ def faults(doc: Mapping[str, Any]) -> Iterator[Problem]:
         if written.get("network") is False:
             message = "network: false cannot be kept at level full, where a run may do what its user may"
             yield Problem(message, ("permissions", "network"), "level: read_only, and write: for what it may change")
+    if granted.confined and doc.get("leftovers") == "keep":
+        message = f"leftovers: keep cannot be had at level {granted.level}: with the end of a confined run all of it ends"
+        yield Problem(message, ("leftovers",), "leftovers: kill, or level: full")
     if granted.external == "suggest" and not for_model(doc):
         message = "external: suggest is for prompts and agents: a command acts without asking"
         yield Problem(message, ("permissions", "external"), "external: allow, so that it is badged")

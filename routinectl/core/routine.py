@@ -115,6 +115,7 @@ class Routine:
     runs_per_day: int | None = None
     notices_per_day: int | None = None
     work_per_day: Mapping[str, float] = field(default_factory=dict)  # of `budget.WORK`, what all runs of a day may use
+    approximate: bool = False  # whether CPU time of a day may be a lower bound
     approval: Approval = Approval()
     sla: Sla = sla.NONE
     expect: Expect = expect.NOTHING
@@ -211,6 +212,7 @@ def build(routine_id: str, doc: Doc, now: datetime) -> Routine:
         runs_per_day=caps.get("per_day", {}).get("runs"),
         notices_per_day=caps.get("per_day", {}).get("notices"),
         work_per_day=budget.read_work(caps),
+        approximate=caps.get("per_day", {}).get("approximate", False),
         approval=_approval(doc.get("approval", "none")),
         sla=sla.read(doc.get("sla", {})),
         expect=expect.read(doc["expect"]) if "expect" in doc else expect.NOTHING,

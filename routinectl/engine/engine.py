@@ -509,6 +509,8 @@ class Engine:
         """Return the end of a run, from the keeper's record of it."""
         data = facts_of(run, run.id) | {"at": to_iso(from_epoch(item["at"])), "started_at": to_iso(from_epoch(item["born"]))}
         data |= {"cpu_seconds": item.get("cpu"), "max_rss": item.get("rss")}
+        if "measured" in item:
+            data["measured"] = item["measured"]
         if item.get("status") is None:
             data |= {"outcome": "not_started", "exit_code": None, "message": item.get("error", "")}
             return Event("run.ended", name, data)

@@ -317,6 +317,8 @@ def entry_of(layout: Layout, routine: Routine, prepared: Prepared, start: Start,
         entry["judge"] = prepared.judge
     if prepared.limits:
         entry["limits"] = prepared.limits
+    if "cpu" in prepared.day and not routine.approximate:
+        entry["exact"] = True
     if prepared.confine is not None:
         entry["confine"] = _with_its_own(layout, routine.id, prepared.confine, folder, given)
         entry["leaves"] = True

@@ -15,6 +15,7 @@ from routinectl.errors import DefinitionError, NotFoundError, RoutinectlError
 from routinectl.files import config, definitions
 from routinectl.files.definitions import Definition
 from routinectl.files.layout import Layout
+from routinectl.operations import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Checked:
     name: str
     definition: Definition | None
     problems: tuple[Problem, ...] = ()
+    remark: str = ""  # what of it is kept less well on this machine
 
 
 def _layout() -> Layout | None:
@@ -49,6 +51,10 @@ def validate(targets: list[str], layout: Layout | None) -> list[Checked]:
     return [_check(target, layout, settings) for target in targets]
 
 
+def _good(target: str, definition: Definition) -> Checked:
+    return Checked(target, definition, remark=limits.words(build(definition.id, definition.doc, clock.now()), limits.here()))
+
+
 def _check(target: str, layout: Layout | None, settings: Settings) -> Checked:
     now = clock.now()
     path = Path(target)
@@ -56,7 +62,7 @@ def _check(target: str, layout: Layout | None, settings: Settings) -> Checked:
     try:
         if in_workspace:
             assert layout is not None
-            return Checked(target, definitions.load(layout, target, settings, now))
+            return _good(target, definitions.load(layout, target, settings, now))
         if not path.exists() and not path.is_symlink():
             raise NotFoundError(f"'{target}' is neither a routine nor a file", "routinectl list")
         raw = path.read_bytes() if path.is_file() else b""
@@ -64,9 +70,7 @@ def _check(target: str, layout: Layout | None, settings: Settings) -> Checked:
             raise definitions.fault("it is not a file", target, f"ls -l {target}")
         name = path.resolve().parent.name
         routine_id = name if ID.fullmatch(name) else "routine"
-        return Checked(
-            target, definitions.parse(layout or Layout(path.resolve().parent), raw, target, routine_id, settings, now, past=True)
-        )
+        return _good(target, definitions.parse(layout or Layout(path.resolve().parent), raw, target, routine_id, settings, now, past=True))
     except DefinitionError as error:
         return Checked(target, None, error.problems)
 
@@ -84,6 +88,8 @@ def findings(targets: list[str], layout: Layout | None) -> tuple[list[Finding], 
             routine = build(item.definition.id, item.definition.doc, now)
             routines.append(routine)
             found += lint.findings(routine, item.definition.doc, settings, now)
+            if item.remark:
+                found.append(Finding(routine.id, "lower-bound", item.remark, ("budget",), limits.HINT))
     owners = {item.definition.id: str(item.definition.doc.get("owner", "")) for item in checked if item.definition is not None}
     return found + list(lint.across(routines, owners)), [item for item in checked if item.definition is None]
 

@@ -22,6 +22,7 @@ from routinectl.core.units import from_iso, to_iso
 from routinectl.engine import confinement, launch
 from routinectl.files import atomic, definitions, lock, run_logs
 from routinectl.files.layout import Layout
+from routinectl.operations import limits
 from routinectl.operations.notices import dereference
 from routinectl.operations.session import Session
 from routinectl.process import ability, keep, landlock, proc, seccomp, trial
@@ -30,6 +31,7 @@ _SYNC_TIMES = 20
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 _ENOUGH_WATCHES = 8192
 _SLOW_SYNC = 0.05
+_FUNCTIONS = {"cpu": "CPU time", "memory": "memory", "processes": "processes"}
 _UNIT_HINT = "systemctl cat 'routinectl-*': hardening of its unit is inherited by every run; routinectl service install writes it anew"
 
 
@@ -45,7 +47,15 @@ class Check:
 
 def check(session: Session) -> list[Check]:
     """Return everything that was looked at."""
-    return [*_file_system(session.layout), *_machine(), *_confinement(session), *_service(session), *_clock(session), *_workspace(session)]
+    return [
+        *_file_system(session.layout),
+        *_machine(),
+        *_confinement(session),
+        _limits(session),
+        *_service(session),
+        *_clock(session),
+        *_workspace(session),
+    ]
 
 
 def _file_system(layout: Layout) -> Iterator[Check]:
@@ -111,10 +121,9 @@ def _confinement(session: Session) -> Iterator[Check]:
         text += f", and {confined[0]} asks for it" if confined else "; no routine asks for it"
         yield Check("confinement", not confined, text, _UNIT_HINT if found.level else trial.remedy())
     elif found.level:
-        extras = ["limits by rlimits, and by watching the whole run once a second"]
-        extras += [f"landlock {landlock.version()}"] if landlock.version() else []
+        extras = [f"landlock {landlock.version()}"] if landlock.version() else []
         extras += ["system calls filtered"] if seccomp.program() else []
-        yield Check("confinement", True, f"{found.level} keeps a program in; {', '.join(extras)}")
+        yield Check("confinement", True, "; ".join([f"{found.level} keeps a program in", *filter(None, [", ".join(extras)])]))
         yield from _layers(session, [routine.id for routine in routines if confinement.needs_layers(session.layout, routine)])
         free = len(routines) - len(confined)
         if free and confined:
@@ -138,6 +147,21 @@ def _layers(session: Session, needed: list[str]) -> Iterator[Check]:
         text,
         "move the workspace to a file system that can be the upper one of an overlay: ext4, xfs, btrfs",
     )
+
+
+def _limits(session: Session) -> Check:
+    """Look at what limits of a whole run rest on, in the serve that runs where there is one."""
+    serve = _serve(session)
+    ways = serve["limits"] if serve is not None and "limits" in serve else limits.here()
+    counted = [_FUNCTIONS[function] for function, way in ways.items() if way == "cgroup"]
+    rest = [_FUNCTIONS[function] for function, way in ways.items() if way == "sampled"]
+    texts = [f"{', '.join(counted)} of a whole run by cgroups"] if counted else []
+    texts += [f"{', '.join(rest)} sampled once a second: a lower bound"] if rest else []
+    texts += ["processes limited for each user, which binds nobody who is root"] if ways["processes"] == "rlimit" else []
+    routines = [routine for routine in map(session.routine, session.alive()) if routine is not None]
+    refused = [routine.id for routine in routines if limits.is_refused(routine, ways)]
+    texts += [f"{refused[0]} does not start: budget.per_day.cpu must be counted"] if refused else []
+    return Check("limits", not refused, "; ".join(texts), f"Delegate=yes in the unit of serve; or {limits.HINT}")
 
 
 def _serve(session: Session) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from routinectl.core.standing import Standing
 from routinectl.core.units import from_epoch, from_iso, to_iso
 from routinectl.engine import launch
 from routinectl.files import lease, run_logs
-from routinectl.operations import access
+from routinectl.operations import access, limits
 from routinectl.operations.history import lines
 from routinectl.operations.session import Session, View, sees_all
 
@@ -206,6 +206,7 @@ def show(session: Session, name: str) -> Row:
         "words": describe(routine.schedule, routine.others) if routine else "",
         "agent": _agent(session, standing.doc or {}),
         "may": permissions.words(routine.permissions) if routine else "",
+        "lower_bound": limits.words(routine, limits.here()) if routine else "",
         "definition": standing.doc,
         "problems": (standing.invalid or {}).get("problems", []),
         "cannot_start": launch.fault_of(session.layout, session.settings, routine) if routine else "",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from routinectl.process import proc, trial
+from routinectl.process import cgroups, proc, trial
 
 _FOLDERS = ("/etc", "/opt", "/srv", "/tmp", "/usr/local", "/var/backups", "/var/lib", "/var/log", "/var/tmp")  # noqa: S108 - looked at, not used
 _SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - a service may have one of its own there
@@ -20,11 +20,12 @@ _SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - a service may have one of its own
 def look() -> dict[str, Any]:
     """Return what this process can do, as plain data; the trial of confinement takes a moment."""
     found = trial.best()
-    own = proc.stat(os.getpid())
+    own, places = proc.stat(os.getpid()), cgroups.look()
     folders = [os.path.expanduser("~"), *_FOLDERS]
     return {
         "pid": os.getpid(), "start": own.start if own else 0, "uid": os.geteuid(),
         "confinement": found.level, "why_not": found.why_not,
+        "limits": {function: places.way(function) for function in cgroups.FUNCTIONS},
         "gains_rights": not _flag("NoNewPrivs"), "compiles": _compiles(),
         "writes": [path for path in folders if os.access(path, os.W_OK)],
         "shared": {path: [info.st_dev, info.st_ino] for path in _SHARED if os.path.isdir(path) for info in [os.stat(path)]},

@@ -23,6 +23,7 @@ import struct
 from typing import Any
 
 from routinectl.process import landlock, seccomp, view
+from routinectl.process.cgroups import NO_DOORS, Doors
 from routinectl.process.kernel import checked, libc
 
 HOW = "namespaces"  # what is recorded of a run that is confined
@@ -32,28 +33,28 @@ FAILED = 125  # what the first process ends with when the program never began
 _NEW = {"mount": 0x20000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
         "pid": 0x20000000, "net": 0x40000000}  # fmt: skip
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+_SYS_CLONE3, _INTO_CGROUP = 435, 0x200000000
 _SYS_SECCOMP, _SPEC_ALLOW = {"x86_64": 317, "aarch64": 277}, 4
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT)
 _LIMITS = {"cpu": resource.RLIMIT_CPU, "memory": resource.RLIMIT_DATA, "processes": resource.RLIMIT_NPROC,
            "file": resource.RLIMIT_FSIZE, "files": resource.RLIMIT_NOFILE}  # fmt: skip
-_TMP_BYTES = 1 << 30  # of /tmp in memory, where memory has no cap of its own
 _LOW_FDS, _HIGHEST_FD = 20, 1 << 20
 
 Entry = dict[str, Any]
 
 
-def start(entry: Entry, env: dict[str, str], out: int, lease: int) -> tuple[int, int]:
+def start(entry: Entry, env: dict[str, str], out: int, lease: int, doors: Doors = NO_DOORS) -> tuple[int, int]:
     """Fork a run's first process; return its pid and a descriptor that tells of it what its exit status cannot (`told`).
 
-    Call it single-threaded only; -1 is no lease. The working folder, the umask and the limit of descriptors are the caller's.
+    Call it single-threaded only; -1 is no lease; `doors` lead into its groups. The working folder, the umask and the limit of descriptors are the caller's.
     Raises OSError.
     """
     spec = entry.get("confine")
     stdin = _input(entry["stdin"], confined=spec is not None)
     try:
-        return _start(entry, env, (stdin, out, entry.get("errors", out), lease if spec is None else -1))
+        return _start(entry, env, (stdin, out, entry.get("errors", out), lease if spec is None else -1), doors)
     finally:
         os.close(stdin)
 
@@ -70,13 +71,13 @@ def _input(path: str | int, *, confined: bool) -> int:
     return fd
 
 
-def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int]) -> tuple[int, int]:
+def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, int], doors: Doors) -> tuple[int, int]:
     spec = entry.get("confine")
     uid, gid = os.geteuid(), os.getegid()
     seccomp.program(), landlock.version()  # looked up here, once, not in every copy
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = _clone(spec) if spec is not None else os.fork()
+        pid, entered = _fork(spec, doors.folder)
     except OSError:
         os.close(reading)
         os.close(writing)
@@ -87,6 +88,8 @@ def _start(entry: Entry, env: dict[str, str], descriptors: tuple[int, int, int, 
         return pid, reading
     trouble = writing
     try:
+        for door in (*doors.tasks, *([] if entered or doors.procs < 0 else [doors.procs])):
+            os.write(door, b"0")  # before anything else: nothing that it starts is outside
         signal.set_wakeup_fd(-1)
         os.setsid()
         trouble = _take_descriptors(*descriptors, writing)
@@ -192,15 +195,35 @@ def _sealed(data: bytes) -> int:
     return fd
 
 
+def _fork(spec: dict[str, Any] | None, group: int) -> tuple[int, bool]:
+    """Fork, into namespaces where they are asked for; return as `fork` does, and whether the child was born in the group (-1: none).
+
+    Entering one later may mean to wait until all processors have seen it, 10 ms and more; being born there does not.
+    """
+    if group >= 0:
+        with contextlib.suppress(OSError):  # an older kernel, a filter that knows no clone3; what else is wrong is said by the other way
+            return _born_in(group, _flags(spec) if spec is not None else 0), True
+    return _clone(spec) if spec is not None else os.fork(), False
+
+
+def _born_in(group: int, flags: int) -> int:
+    arguments = struct.pack("11Q", flags | _INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, group)
+    buffer = ctypes.create_string_buffer(arguments, len(arguments))
+    return checked(libc.syscall(_SYS_CLONE3, buffer, ctypes.c_size_t(len(arguments))), "a group of its own")
+
+
 # -- namespaces, from here
+
+
+def _flags(spec: dict[str, Any]) -> int:
+    wanted = ("user", "mount", "pid", "ipc", "uts", "cgroup", *(() if spec["network"] else ("net",)))
+    return sum(_NEW[name] for name in wanted)
 
 
 def _clone(spec: dict[str, Any]) -> int:
     """Fork into namespaces of its own, as `fork` returns. One fork does all: each copy of an interpreter costs more than they do."""
-    wanted = ("user", "mount", "pid", "ipc", "uts", "cgroup", *(() if spec["network"] else ("net",)))
-    flags = sum(_NEW[name] for name in wanted) | signal.SIGCHLD
     try:
-        return _cloned(flags)
+        return _cloned(_flags(spec) | signal.SIGCHLD)
     except OSError as error:
         if error.errno == errno.EPERM:
             why = "this process may make no user namespaces: its service (RestrictNamespaces), its container or a chroot forbids it"

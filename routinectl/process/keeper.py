@@ -21,6 +21,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import resource
 import select
@@ -30,7 +31,7 @@ import sys
 import time
 from typing import Any
 
-from routinectl.process import confine, leavings, leftovers, mask, proc, view
+from routinectl.process import cgroups, confine, leavings, leftovers, mask, proc, view
 from routinectl.process.message import Closed
 from routinectl.process.wire import PROTOCOL, Wire
 
@@ -38,6 +39,9 @@ _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _IDLE_SECONDS = 2.0  # how long it stays without runs and without anybody connected
 _LEASE_FD = 3  # where a run finds its lease
 _CAP_SECONDS = 1.0
+_LOOK_SECONDS = (0.02, 1.0)  # how often a run with limits is looked at: the nearer it is to its CPU time, where that is counted
+_KILL_SECONDS = 0.1  # until what was killed is killed again, with what was born meanwhile
+_CPU_GRACE = 1.0  # seconds of CPU time beyond its limit after which a run is killed, as the kernel does it with one process
 _TELL_SECONDS = 0.5  # how long news may wait while batches to spawn keep coming
 _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT]
 
@@ -45,8 +49,9 @@ _DEFAULT_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP
 class Run:
     """One run: its leader process and what it holds until its leftovers are gone."""
 
-    __slots__ = ("born", "cap", "deadline", "family", "fate", "grace", "id", "judge", "judging", "keep", "kill_at", "lease", "leaves", "limits",
-                 "looking", "mark", "masker", "out", "over", "pid", "record", "routine", "seen_by", "start", "stopped")  # fmt: skip
+    __slots__ = ("born", "cap", "deadline", "exact", "family", "fate", "grace", "group", "id", "judge", "judging", "keep", "kill_at", "lease", "leaves",
+                 "limits", "look_at", "looking", "mark", "masker", "measured", "out", "over", "pid", "record", "routine", "seen_by", "start",
+                 "stopped")  # fmt: skip
 
     def __init__(self, entry: dict[str, Any], lease: int, out: int) -> None:
         self.id: str = entry["run"]
@@ -63,7 +68,11 @@ class Run:
         self.seen_by = 0.0  # until when a confined run must see what it may; 0.0 once it does
         self.leaves: bool = entry.get("leaves", False)  # whether something is still to be looked at when it has ended
         self.looking = 0.0  # until when that may take, while it does
-        self.limits: dict[str, int] = entry.get("watch", entry.get("limits", {}))  # of the whole tree, looked at now and then
+        self.limits: dict[str, int] = entry.get("watch", entry.get("limits", {}))  # of the whole tree
+        self.exact: bool = entry.get("exact", False)  # whether its CPU time must be counted, not sampled
+        self.group: cgroups.Group | None = None
+        self.measured: dict[str, str] = {}  # of its limits, and its CPU time: how each is measured or kept
+        self.look_at = 0.0  # when its limits are looked at next
         self.over = ""  # which limit its whole tree went over
         self.stopped = ""  # why the keeper stops it: timed_out or cancelled
         self.kill_at = 0.0  # when TERM is followed by KILL
@@ -87,7 +96,10 @@ class Keeper:
         self.pids: dict[int, Run] = {}
         self.maskers: dict[int, Run] = {}
         self.lookers: dict[int, Run] = {}
-        self.kept = leftovers.Kept()
+        self.watched: dict[str, Run] = {}  # those with limits of CPU time or memory
+        self.orphans = leftovers.Orphans(self.runs)
+        info = os.fstat(runs_folder)
+        self.groups = cgroups.Groups(f"{info.st_dev:x}.{info.st_ino:x}")
         self.unacknowledged: dict[str, dict[str, Any]] = {}
         self.wires: dict[int, Wire] = {}
         self.poll = select.poll()
@@ -123,6 +135,7 @@ class Keeper:
                 self.tell_started()
                 self.report()
             self.keep_time(boot())
+        self.groups.sweep()
 
     def calm(self) -> bool:
         """Say whether there is time to write and to tell: a batch that waits to be spawned goes first, but not for long."""
@@ -149,6 +162,7 @@ class Keeper:
         wakes += [run.kill_at for run in self.runs.values() if run.record is not None and run.kill_at]
         if self.runs:
             wakes.append(self.next_cap_check)
+        wakes += [run.look_at for run in self.watched.values()]
         if any(run.is_ending for run in self.runs.values()):
             wakes.append(self.next_family_check)
         wakes += [at for run in self.runs.values() for at in (run.judging, run.looking, run.seen_by) if at > 0]
@@ -267,29 +281,50 @@ class Keeper:
         lease = -1 if run.keep else run.lease  # what is kept would hold it as long as it lives
         if run.judge is not None:
             entry["env"] = {**env, **entry["env"]}
+        doors = cgroups.NO_DOORS
         try:
+            if "confine" in entry or not run.limits.keys().isdisjoint(cgroups.FUNCTIONS):
+                doors = self.make_group(entry, run)
             if "mask" in entry or "confine" in entry:  # through a descriptor of its own output a run could rewrite that
                 out, run.masker = mask.start(run.out, entry.get("mask", []), lease)
                 self.maskers[run.masker] = run
             os.chdir(entry["cwd"])
             os.umask(entry["umask"])
-            if "confine" in entry or entry.get("limits"):
-                run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, lease)
+            if run.group is not None or "confine" in entry or entry.get("limits"):
+                run.pid, run.fate = confine.start(entry, {**env, **entry["env"]}, out, lease, doors)
                 run.seen_by = boot() + view.SECONDS if "confine" in entry else 0.0
             else:
                 actions = [(os.POSIX_SPAWN_OPEN, 0, entry["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, out, 1),
                            (os.POSIX_SPAWN_DUP2, out, 2), *([(os.POSIX_SPAWN_DUP2, lease, _LEASE_FD)] if lease >= 0 else [])]  # fmt: skip
                 run.pid = os.posix_spawn(entry["argv0"], entry["argv"], {**env, **entry["env"]}, file_actions=actions, setsid=True,
                                          setsigmask=[], setsigdef=_DEFAULT_SIGNALS)  # fmt: skip
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, cgroups.Inexact) as error:
             return self.not_started(entry, run, out, error)
+        finally:
+            doors.close()
         if out != run.out:
             os.close(out)
         os.close(run.out)
         run.born = time.time()
         run.deadline = boot() + entry["timeout"] if not run.deadline else run.deadline
         self.runs[run.id] = self.pids[run.pid] = run
+        if run.limits.keys() & {"cpu", "memory"}:
+            self.watched[run.id] = run
+            self.plan_look(run, 0.0)
         return run
+
+    def make_group(self, entry: dict[str, Any], run: Run) -> cgroups.Doors:
+        """Make the groups of a run that is confined or has limits; return the ways into them. Raises Inexact, OSError."""
+        run.group = self.groups.make(run.limits)
+        places = run.group.places if run.group is not None else cgroups.Places()
+        asked = {"cpu", *run.limits} if "confine" in entry else run.limits
+        run.measured = {function: places.way(function) for function in cgroups.FUNCTIONS if function in asked}
+        if run.exact and not places.cpu:
+            raise cgroups.Inexact(
+                "budget.per_day.cpu cannot be kept here: without a cgroup, CPU time is sampled, which is a lower bound;"
+                " budget: {per_day: {approximate: true}} takes it, and routinectl doctor says what is missing"
+            )
+        return run.group.doors() if run.group is not None else cgroups.NO_DOORS
 
     def not_started(self, entry: dict[str, Any], run: Run, out: int, error: Exception) -> dict[str, Any]:
         """Give everything of a run back that could not be spawned; its output file stays, so it is never tried twice."""
@@ -297,10 +332,12 @@ class Keeper:
             os.close(out)
         os.close(run.out)
         os.close(run.lease)
+        if run.group is not None:
+            self.groups.retire(run.group)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         at = entry["cwd"] if not os.path.isdir(entry["cwd"]) else entry["argv0"]
         record = {"run": run.id, "id": run.routine, "at": time.time(), "born": time.time(), "status": None,
-                  "error": f"{at}: {reason}", "stopped": "", "cpu": 0.0, "rss": 0}  # fmt: skip
+                  "error": reason if isinstance(error, cgroups.Inexact) else f"{at}: {reason}", "stopped": "", "cpu": 0.0, "rss": 0}  # fmt: skip
         self.unacknowledged[run.id] = record
         self.lines.append(_line({"ended": record}))
         return {"run": run.id, "error": record["error"]}
@@ -337,9 +374,11 @@ class Keeper:
                     run.record["error"], run.judge, run.leaves = fault, None, False
                 elif not run.stopped and "cpu" in run.limits and status & 0x7F == signal.SIGXCPU:
                     run.over = "cpu"
+                if run.id in self.watched and not fault:
+                    run.over = run.over or leftovers.use(run)[1]  # it may have gone over since the last look
                 if run.over:
                     run.record["over"] = run.over
-                if run.judge is not None and not run.stopped:
+                if run.judge is not None and not run.stopped and not run.over:
                     self.ask_judge(run, run.record)
             elif pid in self.maskers:
                 self.maskers.pop(pid).masker = 0
@@ -361,12 +400,14 @@ class Keeper:
             out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.runs_folder)
         except OSError:
             return
+        doors = cgroups.NO_DOORS
         try:
             os.chdir(entry["cwd"])
             judge = entry["judge"]
-            if "confine" in entry:  # it judges what a confined run has made, so it is not let out either
+            doors = run.group.doors() if run.group is not None else doors
+            if run.group is not None or "confine" in entry:  # it judges what a confined run has made, so it is not let out either
                 confined = {**entry, "argv0": judge["argv0"], "argv": judge["argv"], "stdin": os.devnull}
-                pid, run.fate = confine.start(confined, entry["env"], out, run.lease)
+                pid, run.fate = confine.start(confined, entry["env"], out, run.lease, doors)
             else:
                 actions = [
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -379,13 +420,14 @@ class Keeper:
             return
         finally:
             os.close(out)
+            doors.close()
         run.pid, run.judging = pid, boot() + entry["judge"]["timeout"]
         self.pids[pid] = run
 
     def end_families(self) -> None:
         """Find what ended runs left behind, stop it, and let the runs go of which nothing is left."""
         began = boot()
-        leftovers.assign(self.runs, set(self.pids) | set(self.maskers) | set(self.lookers), self.kept)
+        whole = self.orphans.look(self.known())
         # Looking for orphans may mean to look at every process of the machine: a tenth of the time is enough for that.
         self.next_family_check = boot() + max((boot() - began) * 10, 0.005)
         for run in [run for run in self.runs.values() if run.is_ending]:
@@ -393,10 +435,14 @@ class Keeper:
                 if not run.kill_at:
                     run.kill_at = boot() + run.grace
                     leftovers.signal_all(run.family, signal.SIGTERM)
-            elif run.leaves:
+            elif run.leaves and whole:
                 self.look_at_leavings(run)
-            elif run.masker == 0 or run.keep:
+            elif (whole and run.masker == 0) or run.keep:
                 self.let_go(run)
+
+    def known(self) -> set[int]:
+        """Return the children that are no orphans."""
+        return set(self.pids) | set(self.maskers) | set(self.lookers)
 
     def look_at_leavings(self, run: Run) -> None:
         """Have what a confined run wrote looked at, now that nothing of it goes on; it holds its lease until then."""
@@ -409,8 +455,14 @@ class Keeper:
         """Give a run's lease back: it is over. Its end is told by `report`."""
         assert run.record is not None
         if run.keep:
-            self.kept.take(run.family)
+            self.orphans.keep(run.family)
+        if run.group is not None:
+            run.record["cpu"] = round(run.group.cpu() or run.record["cpu"], 4)
+            self.groups.retire(run.group)
+        if run.measured:
+            run.record["measured"] = run.measured
         del self.runs[run.id]
+        self.watched.pop(run.id, None)
         os.close(run.lease)
         if self.spawned and not run.start:
             self.tell_started()  # a start is told before its end
@@ -437,7 +489,7 @@ class Keeper:
             return
         run.stopped = why
         run.kill_at = boot() + run.grace
-        leftovers.signal_tree(run.pid, run.mark, signal.SIGTERM, self.kept)
+        self.orphans.signal_tree(run, signal.SIGTERM)
 
     def keep_time(self, now: float) -> None:
         """Stop what is past its deadline, kill what is past its grace, and keep outputs below their caps."""
@@ -452,22 +504,40 @@ class Keeper:
                 if run.seen_by:
                     leftovers.signal_all({run.pid}, signal.SIGKILL)
             elif run.judging and now >= run.judging:
-                leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL, self.kept)
-                run.judging = now + 0.2
-            elif run.kill_at and now >= run.kill_at:
+                self.orphans.signal_tree(run, signal.SIGKILL)
+                run.judging = now + _KILL_SECONDS
+            elif run.kill_at and now >= run.kill_at and not run.judging:
                 if run.record is None:
-                    leftovers.signal_tree(run.pid, run.mark, signal.SIGKILL, self.kept)
+                    self.orphans.signal_tree(run, signal.SIGKILL)
                 else:
-                    leftovers.signal_all(run.family, signal.SIGKILL)
-                run.kill_at = now + 0.2  # again, for what was born meanwhile
+                    self.orphans.kill(run, self.known())
+                    self.next_family_check = 0.0
+                run.kill_at = boot() + _KILL_SECONDS
+        for run in [run for run in self.watched.values() if now >= run.look_at]:
+            self.look_at_limits(run, now)
         if now >= self.next_cap_check and self.runs:
             self.next_cap_check = now + _CAP_SECONDS
             for run in self.runs.values():
                 leftovers.punch(self.runs_folder, f"{run.routine}/{run.id}/out", run.cap)
-            for run in [run for run in self.runs.values() if run.record is None and not run.stopped]:
-                run.over = leftovers.over(run.pid, run.limits)
-                if run.over:
-                    self.stop(run, "over_budget")
+
+    def look_at_limits(self, run: Run, now: float) -> None:
+        """Stop a run whose whole tree is over a limit; what it has left is not waited for then, and CPU time well beyond it ends at once."""
+        cpu, over = leftovers.use(run)
+        self.plan_look(run, cpu)
+        if not over:
+            return
+        if run.record is None and not run.stopped:
+            run.over = over
+            self.stop(run, "over_budget")
+        if run.record is not None or cpu >= run.limits.get("cpu", cpu) + _CPU_GRACE:
+            run.kill_at = min(run.kill_at or now, now)
+
+    def plan_look(self, run: Run, cpu: float) -> None:
+        """Plan the next look at a run's limits: before it can have used up its CPU time, where looking costs a read only."""
+        soonest, latest = _LOOK_SECONDS
+        left = (run.limits.get("cpu", math.inf) + (_CPU_GRACE if run.stopped else 0.0) - cpu) / (os.cpu_count() or 1)
+        counted = run.group is not None and bool(run.group.places.cpu)
+        run.look_at = boot() + (min(max(left, soonest), latest) if counted else latest)
 
     def write_log(self) -> None:
         """Write the waiting lines of the log in one write. On a full disk they wait: the keeper must outlive it."""

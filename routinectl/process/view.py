@@ -41,6 +41,7 @@ _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _SYS_MOUNT_SETATTR, _AT_RECURSIVE = 442, 0x8000
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_SHM_BYTES = 64 << 20  # of /dev/shm at the most
 _MOST_MOUNTS = 20_000
 _MOST_ENTRIES = 100_000  # of a folder that only runs write
 _DEEPEST = 100  # folders in folders that are looked through, each with a descriptor
@@ -74,7 +75,7 @@ def build(spec: Spec) -> None:
     view = _View(spec)
     for bind in spec["binds"]:
         view.show(*bind)
-    _devices()
+    _devices(min(spec["tmp"], _SHM_BYTES))
     _mount("proc", "/new/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     with open("/new/proc/sys/user/max_user_namespaces", "wb", buffering=0) as file:
         file.write(b"0")
@@ -389,8 +390,11 @@ def _place(target: str, fd: int) -> None:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
 
 
-def _devices() -> None:
-    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set."""
+def _devices(size: int) -> None:
+    """Bind the devices that every program knows, read-only: they can be written to, and no attribute of the host's inode can be set.
+
+    `size` is of /dev/shm, in bytes.
+    """
     for name in _DEVICES:
         os.close(os.open(f"/new/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
         _mount(f"/old/dev/{name}", f"/new/dev/{name}", "", _MS_BIND)
@@ -398,7 +402,7 @@ def _devices() -> None:
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/new/dev/{name}")
     os.mkdir("/new/dev/shm")
-    _mount("tmpfs", "/new/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777,size=64m")
+    _mount("tmpfs", "/new/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={size}")
 
 
 def _set_attributes(place: str, attributes: int) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 
 from routinectl.process.message import MAX_DESCRIPTORS, Closed, encode
 
-PROTOCOL = 3  # 2: entries may ask to be confined; 3: they say how each path is shown. An older keeper would read either wrong
+PROTOCOL = (
+    3  # 2: entries may ask to be confined; 3: they say how each path is shown, and what must be counted. An older keeper would be wrong
+)
 _LENGTH = struct.Struct(">I")
 _CHUNK = 1 << 18
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)

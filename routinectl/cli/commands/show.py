@@ -40,7 +40,7 @@ def command(
         for label, text in (
             ("name", found["name"]), ("owner", found["owner"]), ("file", found["file"]), ("when", output.with_zone(found["words"], zone) if zone else ""),
             ("jitter", f"{found['jitter_seconds']}s later, always" if found["jitter_seconds"] else ""),
-            ("agent", _agent(found["agent"])), ("may", found["may"]), ("badges", " ".join(found["badges"])), ("memory", f"{found['memory_bytes'] // 1024} KiB" if found["memory_bytes"] else ""),
+            ("agent", _agent(found["agent"])), ("may", found["may"]), ("limits", found["lower_bound"]), ("badges", " ".join(found["badges"])), ("memory", f"{found['memory_bytes'] // 1024} KiB" if found["memory_bytes"] else ""),
             ("runs", f"{found['run_count']}, {found['consecutive_failures']} failed in a row"),
             ("last", f"{found['last_outcome']} {output.instant(found['last_run_at'], zone, session.now)}" if found["last_run_at"] else ""),
             ("says", found["last_result"] or ""), ("answered", output.instant(found["mark"], zone)),

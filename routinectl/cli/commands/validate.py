@@ -28,13 +28,16 @@ def command(
     if as_json:
         output.data(
             "validation",
-            [{"name": item.name, "valid": item.definition is not None,
+            [{"name": item.name, "valid": item.definition is not None, "remark": item.remark,
               "problems": [{"message": p.message, "hint": p.hint, "file": p.file, "line": p.line, "column": p.column} for p in item.problems]}
              for item in checked],
         )  # fmt: skip
         return DefinitionError.exit_code if broken else 0
     for item in broken:
         output.error(DefinitionError(item.name, "", item.problems))
+    for item in checked:
+        if item.remark:
+            output.say(f"{item.name}: {item.remark}")
     good = len(checked) - len(broken)
     output.say(f"{good} good" + (f", {len(broken)} broken" if broken else ""))
     return DefinitionError.exit_code if broken else 0
