@@ -17,7 +17,7 @@ from conftest import Result, until
 from needs import lack, need, needs
 from test_keeper import Kept
 
-from routinectl.process import cgroups, proc, trial
+from routinectl.process import cgroups, proc, trial, view
 
 HERE = Path(__file__).resolve().parent
 COVERED = """#!/bin/sh
@@ -92,7 +92,8 @@ def gone(program: str) -> bool:
 
 def confinement(folder: str) -> dict:
     links, binds = trial.system()
-    return {"network": False, "links": links, "empty": [], "base": "", "tmp": 64 << 20, "binds": [*binds, [folder, folder, False]]}
+    return {"network": False, "links": links, "hidden": [[], []], "makes": "", "written": "", "base": "", "tmp": 64 << 20,
+            "binds": [*binds, [folder, folder, view.READ, ""]]}  # fmt: skip
 
 
 LEVELS = {
