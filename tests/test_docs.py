@@ -138,3 +138,15 @@ def test_commands_that_the_documents_tell_of_exist_with_their_options(page):
         known = {option for inner in [command, *getattr(command, "commands", {}).values()] for item in inner.params for option in item.opts}
         for option in [word.partition("=")[0].strip("[]().:,;") for word in words[1:] if word.startswith(("--", "[--"))]:
             assert option in known | {"--help"}, f"{line}: {option}"
+
+
+def test_every_test_that_trust_md_rests_on_is_there():
+    text = (ROOT / "docs/trust.md").read_text()
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    files = set(re.findall(r"`(?:tests/)?((?:proofs/)?test_[a-z_]+\.py)`", text))
+    there = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 25
+    assert named - there == set()
+    assert [name for name in files if not (ROOT / "tests" / name).is_file()] == []

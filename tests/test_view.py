@@ -13,12 +13,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import until
+from conftest import stop_keepers, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from needs import needs
+from test_keeper import Kept
 
-from routinectl.process import leavings, view
+from routinectl.process import keep, kernel, leavings, trial, view
 
 pytestmark = needs("confinement")
 LEVELS = ("read_only", "propose_edits")
@@ -215,6 +216,60 @@ def test_a_view_that_would_take_too_many_mounts_is_refused_with_its_reason(works
     _, end = confined(workspace, "true", grants=', read: ["workspace:many"]')
     assert end["outcome"] == "not_started"
     assert "name a smaller folder" in end["message"]
+
+
+@contextmanager
+def hanging(folder: Path):
+    """Mount a file system that answers nobody, as one of a dead server."""
+    fd = os.open("/dev/fuse", os.O_RDWR)
+    folder.mkdir()
+    kernel.checked(
+        kernel.libc.mount(b"none", bytes(folder), b"fuse", 0, f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()), "mounting"
+    )
+    try:
+        yield
+    finally:
+        os.close(fd)
+        kernel.libc.umount2(bytes(folder), 2)
+
+
+@needs("root")
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="need /dev/fuse")
+def test_a_view_that_hangs_is_given_up(tmp_path, monkeypatch):
+    short = "from routinectl.process import view; view.SECONDS = 1.0; from routinectl.process.keeper"
+    monkeypatch.setattr(keep, "_PROGRAM", keep._PROGRAM.replace("from routinectl.process.keeper", short))
+    links, binds = trial.system()
+    with hanging(tmp_path / "dead"):
+        kept = Kept(tmp_path / "k")
+        spec = {"network": False, "links": links, "hidden": [[], []], "makes": "", "written": "", "base": "", "tmp": 1 << 20,
+                "binds": [*binds, [str(tmp_path / "dead"), "/srv", view.READ, ""]]}  # fmt: skip
+        kept.shell("a", "echo never", confine=spec)
+        kept.shell("b", "echo fine")
+        ended = {record["run"]: record for _ in range(2) for record in kept.hear("ended")}
+    assert (ended["a"]["status"], ended["a"]["error"]) == (None, "what it may see could not be made ready in 1 s")
+    assert ended["b"]["status"] == 0
+
+
+@needs("root")
+def test_where_no_overlay_can_be_made_such_a_run_is_refused(workspace, tmp_path):
+    """A workspace that lies on an overlay itself, as in many containers."""
+    for name in ("upper", "work"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={workspace.root},upperdir={tmp_path}/upper,workdir={tmp_path}/work".encode()
+    put(workspace.root, "site/page")
+    kernel.checked(kernel.libc.mount(b"overlay", bytes(workspace.root), b"overlay", 0, options), "mounting")
+    try:
+        _, end = confined(workspace, "echo x > ../../site/x", grants=', write: ["workspace:site"]')
+        assert end["outcome"] == "not_started"
+        assert f"{workspace.root}/site: no overlay can be made here" in end["message"]
+        found = {item["name"]: item for item in workspace.run("doctor", "--json").data}
+        assert "c asks for more" in found["overlays"]["found"]
+        _, end = confined(workspace, "echo x > out/x", grants=", write: [out/]")
+        assert end["outcome"] == "succeeded", end
+        assert {item["name"]: item["well"] for item in workspace.run("doctor", "--json").data}["overlays"]
+    finally:
+        stop_keepers(workspace.root)
+        until(lambda: kernel.libc.umount2(bytes(workspace.root), 2) == 0)
 
 
 # -- what is written
