@@ -387,22 +387,24 @@ def test_each_function_comes_from_whichever_hierarchy_has_it(tmp_path, case):
 
 
 @needs("cgroups", "root")
-def test_in_a_delegated_folder_whoever_is_there_moves_into_a_leaf(tmp_path):
-    """As in a service with Delegate=yes: systemd marks the folder, and v2 hands nothing on from one that holds processes."""
+@pytest.mark.parametrize(("started", "name", "there"), [("", "x.scope", ""), ("serve", "x.scope", "serve"), ("", "{base}", "routinectl-keeper")],
+                         ids=["a service", "with a sub-group for serve", "a scope of its own"])  # fmt: skip
+def test_a_delegated_folder_is_divided_where_systemd_can_still_start_serve_in_it(started, name, there):
+    """v2 hands nothing on from a folder that holds processes, nor does anything start in one that hands something on."""
     base = Path(cgroups.find().v2) / f"routinectl-tests-{os.getpid()}"
     program = ("import os, sys\nfrom routinectl.process import cgroups\n"
-               "def own(): return next(line for line in open('/proc/self/cgroup') if line.startswith('0:')).strip().rpartition('/')[2]\n"
-               "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\nprint(own(), cgroups.find().v2)\n"
-               "cgroups.acquire('x.scope')\nprint(own(), cgroups.find().v2)\n")  # fmt: skip
-    base.mkdir()
+               "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\ncgroups.acquire(sys.argv[2])\n"
+               "print(next(line for line in open('/proc/self/cgroup') if line.startswith('0:')).strip().rpartition('/')[2], cgroups.find().v2)\n")  # fmt: skip
+    (base / started).mkdir(parents=True)
     try:
         os.setxattr(base, "trusted.delegate", b"1")
-        done = subprocess.run([sys.executable, "-c", program, base], cwd=HERE.parent, capture_output=True, text=True, check=True)
+        words = [base / started, name.format(base=base.name)]
+        done = subprocess.run([sys.executable, "-c", program, *words], cwd=HERE.parent, capture_output=True, text=True, check=True)
     finally:
-        for folder in (*base.glob("routinectl-*"), base):
+        for folder in (*(path for path in base.glob("*") if path.is_dir()), base):
             folder.rmdir()
 
-    assert done.stdout.splitlines() == [f"{base.name} {base}", f"routinectl-keeper {base}"]
+    assert done.stdout.split() == [there or base.name, str(base)]
 
 
 @pytest.mark.parametrize(("budget", "tmp", "shm"), [("", 1 << 30, 64 << 20), ("budget: {memory: 32MiB}\n", 32 << 20, 32 << 20)])

@@ -3,10 +3,12 @@
 Killing and CPU time come from a v2 hierarchy, where both work without any controller (CPU time else from v1's cpuacct);
 memory and processes from wherever their controllers are, v1 included (v1's memory holds tmpfs and memfds as v2's does).
 Groups are made below the one this process is in, so that what caps it caps its runs too, and below no other. Under systemd
-the keeper asks once for a delegated scope of its own, unless its service is delegated. Where there is nothing of all
-this (an ordinary user, a container with a read-only /sys), runs are watched by samples: a lower bound.
+the keeper asks once for a delegated scope of its own, unless its service is delegated and has a sub-group for `serve`
+(DelegateSubgroup=, systemd 254). Where there is nothing of all this (an ordinary user, a container with a read-only /sys),
+runs are watched by samples: a lower bound.
 
-A folder of v2 that holds processes cannot hand controllers on, so who is in a delegated one moves into a leaf (`_LEAF`).
+A folder of v2 that holds processes cannot hand controllers on. So in its own scope the keeper moves into a leaf (`_LEAF`);
+the folder of a service is left as it is where systemd puts `serve` itself into it: it could not start it there again.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def look() -> Places:
     base = _base(own)
     if not base:
         return found
-    if _is_delegated(base):
+    if base != own and _is_delegated(base):
         offers = _words(f"{base}/cgroup.controllers")
     elif _can_ask():
         uid = os.geteuid()
@@ -83,12 +85,12 @@ def look() -> Places:
 
 def acquire(name: str) -> Places:
     """Return what this process can use, after asking systemd for a scope of this name and handing controllers on."""
-    base = _base(_own("/proc/self/mountinfo", "/proc/self/cgroup").get("", ""))
-    if base and not _is_delegated(base) and _can_ask():
-        _ask_for_scope(name, os.path.basename(os.path.dirname(base)))
+    own = _own("/proc/self/mountinfo", "/proc/self/cgroup").get("", "")
+    base = _base(own)
+    if base and not (base != own and _is_delegated(base)) and _can_ask():
+        _ask_for_scope(name, _slice_of(base))
         base = _base(_own("/proc/self/mountinfo", "/proc/self/cgroup").get("", ""))
-    # A user's systemd does not mark what it gives away; what it was asked for has our name.
-    if base and (_is_delegated(base) or os.path.basename(base) == name):
+    if os.path.basename(base) == name:
         with contextlib.suppress(OSError):
             os.makedirs(f"{base}/{_LEAF}", exist_ok=True)
             for pid in _words(f"{base}/cgroup.procs"):
@@ -267,6 +269,11 @@ def _base(own: str) -> str:
     return above if os.path.basename(own) == _LEAF or (_is_delegated(above) and not _is_delegated(own)) else own
 
 
+def _slice_of(folder: str) -> str:
+    """Return the name of the slice that a folder is in, empty where it is in none."""
+    return next((part for part in reversed(folder.split("/")) if part.endswith(".slice")), "")
+
+
 def _is_delegated(folder: str) -> bool:
     for name in _DELEGATED:
         with contextlib.suppress(OSError):
@@ -290,7 +297,7 @@ def _ask_for_scope(name: str, above: str) -> None:
     It stays in the slice that it is in, whose limits are for it, where that is the system manager's.
     """
     uid, pid = os.geteuid(), os.getpid()
-    slices = ["Slice", "s", above] if uid == 0 and above.endswith(".slice") else []
+    slices = ["Slice", "s", above] if uid == 0 and above else []
     words = [_BUSCTL, *(["--user"] if uid else []), "--quiet", f"--timeout={_SCOPE_SECONDS:.0f}", "call", "org.freedesktop.systemd1",
              "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail",
              str(5 if slices else 4), *slices, "Delegate", "b", "true", "PIDs", "au", "1", str(pid), "CollectMode", "s", "inactive-or-failed",
