@@ -544,6 +544,18 @@ def test_more_files_than_are_looked_through_are_moved_aside_and_the_routine_runs
     assert end["outcome"] == "succeeded"
 
 
+def test_where_anything_is_refused_nothing_is_carried_over(workspace):
+    put(workspace.root, "site/page", "notes/page", "one", "routines/c/memory/kept")
+    before = {name: snapshot(workspace.root / name) for name in ("site", "notes", "one")}
+    script = "cd ../..; mkdir routines/c/out/.git; echo x >> site/page; echo x >> one; echo x > routines/c/memory/new"
+    _, end = confined(workspace, script, grants=', write: [out/, "workspace:site", "workspace:notes", "workspace:one"]')
+    assert (end["outcome"], end["detail"]) == ("denied", "forged_git")
+    assert {name: snapshot(workspace.root / name) for name in ("site", "notes", "one")} == before
+    (aside,) = (workspace.root / ".routinectl/set-aside/c").iterdir()
+    assert sorted(path.name for path in aside.iterdir()) == ["one", "out", "site"]
+    assert sorted(path.name for path in (workspace.root / "routines/c/memory").iterdir()) == ["kept", "new"]
+
+
 def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
     confined(workspace, "echo x > out/x", grants=", write: [out/]")
     (folder,) = workspace.root.glob(".routinectl/runs/c/*")

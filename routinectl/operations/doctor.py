@@ -241,7 +241,7 @@ def _workspace(session: Session) -> Iterator[Check]:
             "secrets", well, "only you may read secrets/" if well else f"others may read secrets/{open_files[0]}", f"chmod -R go= {secrets}"
         )
     aside = run_logs.aside(layout)
-    yield Check("set aside", not aside, f"what {len(aside)} runs wrote may not be let out: .routinectl/set-aside/{aside[0]}" if aside else "nothing",
+    yield Check("set aside", not aside, f"{len(aside)}: what a run wrote was not let out, .routinectl/set-aside/{aside[0]}" if aside else "nothing",
                 "look at it, with nothing that runs what it finds there (no git, no editor with plugins); then: rm -r .routinectl/set-aside")  # fmt: skip
     yield from _notices(session)
     damage = session.world.journal.damage

@@ -119,8 +119,8 @@ def give_up(folder: str) -> dict[str, Any]:
     with open(f"{folder}/{ASKED}", "rb") as file:
         asked = json.loads(file.read())
     places = [_Place(asked, *item) for item in asked["writes"]]
-    aside = [moved for place in places if place.is_direct for moved in _set_aside(asked, place.path, place.name, defuse=False)]
-    aside += [moved for place in places for layer in place.kept for moved in _layer_aside(asked, layer, defuse=False)]
+    aside = [moved for place in places if place.is_direct for moved in _set_aside(asked, place.path, place.path, defuse=False)]
+    aside += [moved for place in places for layer in place.kept for moved in _layer_aside(asked, place, layer, defuse=False)]
     text = f"; all that it wrote was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
     found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']} in {SECONDS:.0f} s{text}"}
     _write(folder, found)
@@ -145,15 +145,17 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
                 look.at_folder()
             except (RefusedError, OSError) as error:
                 refused.append(_refusal(error, look.place.path))
-                aside += _set_aside(asked, look.place.path, look.place.name)
+                aside += _set_aside(asked, look.place.path, look.place.path)
     kept = [(look, layer) for look in looks for layer in look.place.kept]
     try:
         for look, layer in kept:
             look.at_layer(layer)
-        _carry_all(asked, kept)
+        if not refused:
+            _carry_all(asked, kept)
     except (RefusedError, OSError) as error:
         refused.append(_refusal(error, kept[0][0].place.path))
-        aside += [moved for _, layer in kept for moved in _layer_aside(asked, layer)]
+    if refused:
+        aside += [moved for look, layer in kept for moved in _layer_aside(asked, look.place, layer)]
     removed = sorted(path for look in looks for path in look.removed)
     found: dict[str, Any] = {"removed": [_short(asked, path) for path in removed[:_NAMED]]}
     if refused:
@@ -162,7 +164,8 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         text = f"{_WORDS[first.why]}: {where}"
         text += f"; all that it wrote there was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
         found |= {"denied": first.why, "message": text}
-    return found, not refused or not any(os.path.lexists(f"{layer}/{name}") for _, layer in kept for name in (view.UPPER, view.FILE))
+    done = not refused or not any(_has_changes(look.place, layer) for look, layer in kept)
+    return found, done
 
 
 def _refusal(error: RefusedError | OSError, path: str) -> RefusedError:
@@ -522,14 +525,19 @@ def _is_same(one: str, other: str) -> bool:
 # -- moving aside, removing
 
 
-def _set_aside(asked: dict[str, Any], path: str, name: str, *, defuse: bool = True) -> list[str]:
-    """Move something whole to where nobody works, and take from it what makes it a repository; return where it is, if it is."""
+def _set_aside(asked: dict[str, Any], path: str, was: str, *, defuse: bool = True) -> list[str]:
+    """Move something whole to where nobody works, and take from it what makes it a repository; return where it is, if it is.
+
+    `was` is where people know it: it keeps that name.
+    """
     if not os.path.lexists(path):
         return []
     for above in (asked["aside"], f"{os.path.dirname(path)}/.set-aside-{os.path.basename(asked['aside'])}"):  # where it is another disk
-        place = f"{above}/{name}"
         try:
             os.makedirs(above, 0o700, exist_ok=True)
+            place = f"{above}/{os.path.basename(was)}"
+            while os.path.lexists(place):
+                place += "+"
             os.rename(path, place)
         except OSError:
             continue
@@ -540,10 +548,18 @@ def _set_aside(asked: dict[str, Any], path: str, name: str, *, defuse: bool = Tr
     return []
 
 
-def _layer_aside(asked: dict[str, Any], layer: str, *, defuse: bool = True) -> list[str]:
-    """Move aside what was written into a layer."""
-    who, number = layer.split("/")[-2:]
-    return [moved for name in (view.UPPER, view.FILE) for moved in _set_aside(asked, f"{layer}/{name}", f"{number}-{who}", defuse=defuse)]
+def _has_changes(place: _Place, layer: str) -> bool:
+    """Say whether anything was written into a layer that is still there."""
+    if os.path.isdir(f"{layer}/{view.UPPER}"):
+        return bool(os.listdir(f"{layer}/{view.UPPER}"))
+    return os.path.lexists(f"{layer}/{view.FILE}") and not _is_same(f"{layer}/{view.FILE}", place.path)
+
+
+def _layer_aside(asked: dict[str, Any], place: _Place, layer: str, *, defuse: bool = True) -> list[str]:
+    """Move aside what was written into a layer, if anything was."""
+    if not _has_changes(place, layer):
+        return []
+    return [moved for name in (view.UPPER, view.FILE) for moved in _set_aside(asked, f"{layer}/{name}", place.path, defuse=defuse)]
 
 
 def _defuse(at: int, depth: int) -> None:

@@ -91,7 +91,7 @@ def _ran(found: Explanation, line: dict[str, object], slot: str) -> list[str]:
     what = f"The slot {slot} ran" if line.get("slot") else f"The request {line.get('run')} ran"
     parts = [str(line["outcome"]), f"exit code {line['exit_code']}" if line.get("exit_code") is not None else "", took(line)]
     asked = f" ({line['trigger']})" if found.reason == "triggered" else ""
-    told = [f"{what}: {words('ran', found.reason)}{asked}.", f"It {', '.join(filter(None, parts))}."]
+    told = [f"{what}: {words('ran', found.reason)}{asked}.", f"Its end: {', '.join(filter(None, parts))}."]
     if line.get("message"):
         told.append(f"It said: {output.safe(str(line['message']))}")
     return told
