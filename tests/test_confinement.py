@@ -111,6 +111,26 @@ def test_it_is_given_its_input_and_its_secrets_and_keeps_them(workspace):
     assert "hunter2" not in said
 
 
+HELD = {
+    # what a run shares with the machine, and does nothing to: what it tries; each sets what is there already, and harms nobody
+    "what it reads as input": "os.fchmod(0, os.fstat(0).st_mode & 0o7777); os.utime(0); print('got' if os.fstat(0).st_nlink else '')",
+}  # fmt: skip
+
+
+@confines
+@pytest.mark.parametrize("level", ["read_only", "propose_edits"])
+@pytest.mark.parametrize("case", HELD)
+def test_what_a_run_shares_with_the_machine_stays_as_it_is(workspace, case, level):
+    before = os.stat("/dev/null").st_ctime_ns
+    script = f"import ctypes, fcntl, os, resource, socket, stat, struct, sys\nlibc = ctypes.CDLL(None, use_errno=True)\n{HELD[case]}\n"
+    workspace.define(
+        "c", f"permissions: {{level: {level}, write: [out/]}}\ntimeout: 1m\naction: {json.dumps({'command': ['python3', '-c', script]})}\n"
+    )
+    workspace.run("run-now", "c", "--wait")
+    assert "got" not in workspace.ok("logs", "c").out
+    assert os.stat("/dev/null").st_ctime_ns == before
+
+
 @confines
 def test_a_python_function_runs_confined(workspace):
     (workspace.root / "missions").mkdir()

@@ -59,10 +59,10 @@ def start(entry: Entry, env: dict[str, str], out: int, lease: int) -> tuple[int,
 
 
 def _input(path: str | int, *, confined: bool) -> int:
-    """Return what a run reads; for a confined one a sealed copy, for through a descriptor the file itself could be written."""
+    """Return what a run reads; for a confined one a sealed copy, for through a descriptor the file itself could be changed, `/dev/null` too."""
     if isinstance(path, int):
         return os.dup(path)  # a pipe leads to nobody's file
-    if path == os.devnull or not confined:
+    if not confined:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(path, "rb") as file:
         fd = _sealed(file.read())
