@@ -7,6 +7,7 @@ is the same run at level full, which gets most of what harms no machine: attempt
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -230,6 +231,91 @@ def test_the_control_gets_nearly_everything(workspace, outside):
     print(f"{len(got)} of {len(found)} succeed where nothing is confined; not: {sorted(found.keys() - got)}")
     assert len(got) >= 150
     assert nobody_is_left(outside)
+
+
+PLANTS = {
+    # what a run leaves in out/ for the next one to be led by, or to hang on
+    "marks of overlays": """
+for what, value in {"opaque": b"y", "redirect": b"/../../secrets", "metacopy": b"", "whiteout": b"y", "origin": b"x"}.items():
+    os.makedirs(f"{what}/pages", exist_ok=True)
+    open(f"{what}/file", "w").write("mine")
+    for path in (".", what, f"{what}/pages", f"{what}/file"):
+        os.setxattr(path, f"user.overlay.{what}", value)""",
+    "closed folders": "os.makedirs('a/b'); os.chmod('a/b', 0); os.chmod('a', 0); os.chmod('.', 0)",
+    "pipes where files were": "[os.mkfifo(name) for name in ('config', 'HEAD', 'page', 'ready')]",
+    "long and odd names": "[os.mkdir(name) for name in (b'x' * 255, b'\\xff\\n', b'-rf', b'a,b:c=d\\\\', b'lowerdir=x')]",
+    "links beside it": "os.mkdir('d'); os.symlink('d', 'pages'); os.symlink('loop', 'loop'); os.symlink('../memory', 'memory')",
+    "a folder that becomes a link and is one again": """
+libc = ctypes.CDLL(None)
+latest = time.monotonic() + 10  # where out/ is moved aside meanwhile, it is never told to stop
+os.mkdir("d")
+os.symlink("../../../secrets", "l")
+if os.fork() == 0:
+    while not os.path.exists("stop") and time.monotonic() < latest:
+        libc.renameat2(-100, b"d", -100, b"l", 2)
+    os._exit(0)
+open("ready", "w").close()
+while not os.path.exists("stop") and time.monotonic() < latest:
+    time.sleep(0.01)
+os.wait()
+for name in ("l", "d"):
+    os.path.islink(name) and os.unlink(name)""",
+}  # fmt: skip
+LOOKS = """
+import os
+os.chmod("out", 0o755)
+for top, folders, names in os.walk("out"):
+    for name in names:
+        try:
+            print(open(os.path.join(top, name)).read() if os.path.isfile(os.path.join(top, name)) else "")
+        except OSError:
+            continue
+for path in ("out/d/token", "out/l/token", "out/redirect/token", "out/redirect/pages/token", "out/pages/.git/config"):
+    for _ in range(300):
+        try:
+            print(open(path).read())
+        except OSError:
+            continue
+open("out/" + os.environ["ROUTINE_RUN_ID"], "w").close()
+"""
+
+
+@pytest.mark.parametrize("then", ["as it is", "in a layer"])
+@pytest.mark.parametrize("case", PLANTS)
+def test_what_a_run_plants_leads_the_next_one_nowhere(workspace, case, then):
+    folder = workspace.root / "routines/try"
+    for path in ("secrets/token", "routines/try/memory/kept"):
+        (workspace.root / path).parent.mkdir(parents=True)
+        (workspace.root / path).write_text("CANARY" if "secrets" in path else "kept")
+    (folder / "plant.py").write_text(f"import ctypes, os, time\nos.chdir('out')\n{PLANTS[case]}\n")
+    (folder / "look.py").write_text(LOOKS)
+    workspace.define("try", "permissions: {level: read_only, write: [out/]}\ntimeout: 30s\nkill_grace: 1s\nconcurrency: {policy: allow}\n"
+                     "action: {command: 'python3 ${WORK:-plant}.py'}\n")  # fmt: skip
+    text = (folder / "ROUTINE.yaml").read_text()
+    words = [sys.executable, "-m", "routinectl", "run-now", "try", "--wait"]
+    first = subprocess.Popen(words, cwd=workspace.root, env=workspace.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if "becomes" in case:
+        until((folder / "out/ready").exists)
+    else:
+        first.wait(60)
+    if then == "in a layer":  # for a person has made a repository there meanwhile
+        (folder / "out").chmod(0o755)
+        (folder / "out/hers/.git").mkdir(parents=True)
+        (folder / "out/hers/.git/config").write_text("CANARY")
+    (folder / "ROUTINE.yaml").write_text(text.replace(":-plant", ":-look"))
+    for _ in range(3):
+        done = subprocess.run(words, cwd=workspace.root, env=workspace.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 or "becomes" in case, (done.stdout, done.stderr)  # a race may cost it its view, never more
+    if "becomes" in case:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "out/stop").touch()
+        first.wait(60)
+    said = "".join(path.read_text(errors="replace") for path in workspace.root.glob(".routinectl/runs/try/*/out"))
+    assert "CANARY" not in said
+    assert (workspace.root / "secrets/token").read_text() == "CANARY"
+    ends = [event["data"]["outcome"] for event in workspace.events("run.ended", "try")]
+    assert len(ends) == 4
+    assert "timed_out" not in ends
 
 
 def nobody_is_left(outside):

@@ -87,6 +87,7 @@ def test_no_node_of_the_host_is_changed_in_any_attribute(workspace, level, user)
     ours = {
         str(root),
         str(root / "routines"),
+        str(root / "routines/other"),
         str(folder),
         str(root / "site"),
         str(folder / "out"),
