@@ -303,14 +303,22 @@ def test_what_a_run_plants_leads_the_next_one_nowhere(workspace, case, then):
         (folder / "out/hers/.git").mkdir(parents=True)
         (folder / "out/hers/.git/config").write_text("CANARY")
     (folder / "ROUTINE.yaml").write_text(text.replace(":-plant", ":-look"))
+    place = "routines/try/out" + ("/d" if "becomes" in case else "")
+    reader = f"import glob\nfor _ in range(300): [print(open(path).read()) for path in glob.glob('{workspace.root}/{place}/**/token', recursive=True)]"
+    workspace.define("reader", f'permissions: {{level: read_only, read: ["workspace:{place}"]}}\ntimeout: 30s\n'
+                     f"action: {json.dumps({'command': ['python3', '-c', reader]})}\n")  # fmt: skip
     for _ in range(3):
+        read = [*words[:4], "reader", "--wait"]
+        for _ in range(4 if "becomes" in case else 1):
+            done = subprocess.run(read, cwd=workspace.root, env=workspace.env, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0 or "becomes" in case, (done.stdout, done.stderr)
         done = subprocess.run(words, cwd=workspace.root, env=workspace.env, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 or "becomes" in case, (done.stdout, done.stderr)  # a race may cost it its view, never more
     if "becomes" in case:
         with contextlib.suppress(FileNotFoundError):
             (folder / "out/stop").touch()
         first.wait(60)
-    said = "".join(path.read_text(errors="replace") for path in workspace.root.glob(".routinectl/runs/try/*/out"))
+    said = "".join(path.read_text(errors="replace") for path in workspace.root.glob(".routinectl/runs/*/*/out"))
     assert "CANARY" not in said
     assert (workspace.root / "secrets/token").read_text() == "CANARY"
     ends = [event["data"]["outcome"] for event in workspace.events("run.ended", "try")]
