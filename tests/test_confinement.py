@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -109,6 +110,53 @@ def test_it_is_given_its_input_and_its_secrets_and_keeps_them(workspace):
     assert said.count('"a": 1') == 2
     assert "***" in said
     assert "hunter2" not in said
+
+
+HELD = {
+    # what a run shares with the machine, and does nothing to: what it tries; each sets what is there already, and harms nobody
+    "what it reads as input": "os.fchmod(0, os.fstat(0).st_mode & 0o7777); os.utime(0); print('got' if os.fstat(0).st_nlink else '')",
+    "what others open": "[fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK) or print('got') "
+                        "for path in ('ROUTINE.yaml', '/bin/sh')]",
+    "hints to what others store": "fcntl.fcntl(os.open('ROUTINE.yaml', os.O_RDONLY), 1036, struct.pack('Q', 1)); print('got')",
+    "what only root of the machine may read": "[print('got', name) for name in os.listdir('/proc') if not name.isdigit() and os.path.isfile(f'/proc/{name}') "
+                                              "and (name == 'keys' or not os.stat(f'/proc/{name}').st_mode & 4) and os.access(f'/proc/{name}', os.R_OK)]",
+    "what is left of a crash": "resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2); "
+                              "pid = os.fork() or (os.chdir('out'), os.abort()); os.WCOREDUMP(os.waitpid(pid, 0)[1]) and print('got')",
+    "descriptors that the user may send": """
+pairs, sent = [], 0
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+try:
+    while sent <= {descriptors} * 3 // 4:
+        pairs.append(socket.socketpair())
+        pairs[-1][0].setblocking(False)
+        try:
+            while True:
+                socket.send_fds(pairs[-1][0], [b"x"], [0] * 250)
+                sent += 250
+        except BlockingIOError:
+            continue
+except OSError as error:
+    assert error.errno == 109, error
+print("got" if sent > {descriptors} * 3 // 4 else "held")""",
+    "watches that the user has": "all(libc.inotify_init1(0) >= 0 for _ in range(64)) and print('got')",
+    "modules of its kernel": "(libc.socketpair(17, 1, 0, bytes(8)), ctypes.get_errno() == 97) == (-1, True) or print('got')",
+}  # fmt: skip
+
+
+@confines
+@pytest.mark.parametrize("level", ["read_only", "propose_edits"])
+@pytest.mark.parametrize("case", HELD)
+def test_what_a_run_shares_with_the_machine_stays_as_it_is(workspace, case, level):
+    before = os.stat("/dev/null").st_ctime_ns
+    script = f"import ctypes, fcntl, os, resource, socket, stat, struct, sys\nlibc = ctypes.CDLL(None, use_errno=True)\n{HELD[case].replace('{descriptors}', str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]))}\n"
+    workspace.define(
+        "c", f"permissions: {{level: {level}, write: [out/]}}\ntimeout: 1m\naction: {json.dumps({'command': ['python3', '-c', script]})}\n"
+    )
+    workspace.run("run-now", "c", "--wait")
+    said = workspace.ok("logs", "c").out
+    assert "got" not in said
+    assert "Error" not in said or "Error: [Errno 1]" in said, said
+    assert os.stat("/dev/null").st_ctime_ns == before
 
 
 @confines

@@ -39,7 +39,8 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1,
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT)
 _LIMITS = {"cpu": resource.RLIMIT_CPU, "memory": resource.RLIMIT_DATA, "processes": resource.RLIMIT_NPROC,
-           "file": resource.RLIMIT_FSIZE, "files": resource.RLIMIT_NOFILE}  # fmt: skip
+           "file": resource.RLIMIT_FSIZE, "files": resource.RLIMIT_NOFILE, "core": resource.RLIMIT_CORE}  # fmt: skip
+_NO_CORE = 1  # the one size with which the kernel does not start, on the host and as root, what its core_pattern names
 _LOW_FDS, _HIGHEST_FD = 20, 1 << 20
 
 Entry = dict[str, Any]
@@ -60,10 +61,10 @@ def start(entry: Entry, env: dict[str, str], out: int, lease: int, doors: Doors 
 
 
 def _input(path: str | int, *, confined: bool) -> int:
-    """Return what a run reads; for a confined one a sealed copy, for through a descriptor the file itself could be written."""
+    """Return what a run reads; for a confined one a sealed copy, for through a descriptor the file itself could be changed, `/dev/null` too."""
     if isinstance(path, int):
         return os.dup(path)  # a pipe leads to nobody's file
-    if path == os.devnull or not confined:
+    if not confined:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(path, "rb") as file:
         fd = _sealed(file.read())
@@ -169,6 +170,12 @@ def _limit(limits: dict[str, int]) -> None:
         resource.setrlimit(which, (most, most + 1 if name == "cpu" and hard == resource.RLIM_INFINITY else most))
 
 
+def _leave_descriptors() -> None:
+    """Allow half of the descriptors: those on their way through sockets are counted for the user, and whoever may have no more sends none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard // 2), hard // 2))
+
+
 def _prctl(option: int, *arguments: int) -> int:
     return int(libc.prctl(option, *(ctypes.c_ulong(item) for item in arguments), *(ctypes.c_ulong(0) for _ in range(4 - len(arguments)))))
 
@@ -263,7 +270,8 @@ def _namespaces(entry: Entry, spec: dict[str, Any], env: dict[str, str], uid: in
         if _prctl(_PR_CAPBSET_DROP, capability) < 0:
             break
     _drop_capabilities()
-    _limit(entry.get("limits", {}))
+    _limit({**entry.get("limits", {}), "core": _NO_CORE})
+    _leave_descriptors()
     landlock.keep_to([target for _, target, how, _ in spec["binds"] if how in view.READING],
                      [target for _, target, how, _ in spec["binds"] if how not in view.READING])  # fmt: skip
     _filter()

@@ -14,7 +14,7 @@ a link, so that a folder which an earlier run could write cannot lead elsewhere.
 `layer` is the name of a folder in `written`, for the last two: when the run has ended, `process/leavings.py` looks at what is there.
 
 Everything is mounted without set-user-id and devices. `/proc` is of the run's own processes and read-only (the root user could
-set the kernel's parameters there without any capability); `/run` and `/tmp` are empty, because a socket in a read-only folder
+set the kernel's parameters there without any capability), and what only root may read there is covered; `/run` and `/tmp` are empty, because a socket in a read-only folder
 still answers. `base` is a folder made anew for the workspace where that is under `/tmp`.
 """
 
@@ -48,6 +48,10 @@ _DEEPEST = 100  # folders in folders that are looked through, each with a descri
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = "mode=0755,size=4k"
+_KEYS = ("keys", "key-users")  # in /proc: what keys the user has, which belong to no namespace
+_COUNTED = {  # of these the user has so many on the whole machine, and a run that takes all leaves none to anybody else
+    "max_user_namespaces": 0, "max_inotify_instances": 16, "max_inotify_watches": 1 << 16, "max_fanotify_groups": 4, "max_fanotify_marks": 1 << 12,
+}  # fmt: skip
 Spec = dict[str, Any]
 # What of a folder is bound: None is all of it as it is; else each entry's own, where a link is made anew.
 Shown = dict[str, "Shown | str | None"]
@@ -77,8 +81,11 @@ def build(spec: Spec) -> None:
         view.show(*bind)
     _devices(min(spec["tmp"], _SHM_BYTES))
     _mount("proc", "/new/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    with open("/new/proc/sys/user/max_user_namespaces", "wb", buffering=0) as file:
-        file.write(b"0")
+    for name, most in _COUNTED.items():
+        if name in os.listdir("/new/proc/sys/user"):  # an older kernel counts less
+            with open(f"/new/proc/sys/user/{name}", "wb", buffering=0) as file:
+                file.write(b"%d" % most)
+    view.close_processes()
     for path in ("/proc", *view.anew, *filter(None, [spec["base"]]), ""):
         flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | (_MS_NOEXEC if path == "/proc" else 0)
         _mount("", f"/new{path}", "", flags)
@@ -184,6 +191,14 @@ class _View:
                 self._copy(fd, target, at)
         finally:
             os.close(at)
+
+    def close_processes(self) -> None:
+        """Cover what of /proc only the root user of the machine may read, who may be whom the run is, and the names of the user's keys."""
+        for entry in os.scandir("/new/proc"):
+            if not entry.name.isdigit() and entry.is_file(follow_symlinks=False):
+                found = entry.stat(follow_symlinks=False)
+                if entry.name in _KEYS or (found.st_uid == os.geteuid() and not found.st_mode & 0o004):
+                    self._cover(f"/proc/{entry.name}")
 
     # -- what is left out
 
