@@ -431,6 +431,7 @@ LEFT = {
     "a worktree's": ("mkdir w && echo x > w/HEAD && echo .. > w/commondir && echo ../x/.git > w/gitdir", "forged_git"),
     "whose HEAD is a link": ("mkdir -p x/objects x/refs && ln -s refs/heads/main x/HEAD", "forged_git"),
     "mercurial": ("mkdir .hg && echo x > .hg/hgrc", "forged_git"),
+    "darcs": ("mkdir -p x/_darcs/prefs", "forged_git"),
     "in folders that it closes": ("mkdir -p a/b/.git && chmod 0 a/b/.git && chmod 0 a/b && chmod 0111 a", "forged_git"),
     "with a name taken for setting aside": ("mkdir -p .git .git.refused-$ROUTINE_RUN_ID/x .git.refused/x && echo x > .git/config", "forged_git"),
     "a link out": ("ln -s /root x", "link_out"),

@@ -1,13 +1,13 @@
 """What makes a folder a repository for the programs that run what its configuration says, by the names in it.
 
 git takes a folder for its own where there is `.git` (folder, file or link), or where it is what such a folder is: `HEAD` beside
-`objects` and `refs`, or beside `commondir`, which says that these are elsewhere. Mercurial and Jujutsu are as trusting. Case
+`objects` and `refs`, or beside `commondir`, which says that these are elsewhere. Mercurial, Sapling, Jujutsu, Pijul and Darcs are as trusting. Case
 does not count: on some file systems it does not.
 """
 
 from __future__ import annotations
 
-NAMES = (".git", ".hg", ".jj")
+NAMES = (".git", ".hg", ".sl", ".jj", ".pijul", "_darcs")
 
 
 def signs(names: set[str]) -> list[str]:
