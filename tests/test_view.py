@@ -495,12 +495,40 @@ def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
     (folder / leavings.FOUND).unlink()
     for _, layer in json.loads((folder / leavings.ASKED).read_text())["writes"]:  # as they are while it is looked at
         (folder / leavings.WRITTEN / "run" / layer).mkdir(parents=True)
-        (folder / leavings.WRITTEN / "run" / layer / view.BEGAN).touch()
+        for name in (view.BEGAN, view.AS_IT_IS):
+            (folder / leavings.WRITTEN / "run" / layer / name).touch()
     found = leavings.give_up(str(folder))
     assert found["denied"] == "not_judged"
     assert not (workspace.root / "routines/c/out").exists()
     assert (workspace.root / ".routinectl/set-aside/c" / folder.name).is_dir()
     assert found["message"].endswith(f".routinectl/set-aside/c/{folder.name}/")
+
+
+# -- what is judged after a stop in the middle
+
+
+def left_by(root: Path, *layers: Path, began: str = "run") -> Path:
+    """Return the folder of a run that could write these, as it is when its view has begun and nothing else."""
+    folder = root / ".routinectl/runs/c/r"
+    for number in range(len(layers)):
+        (folder / leavings.WRITTEN / began / str(number)).mkdir(parents=True)
+        (folder / leavings.WRITTEN / began / str(number) / view.BEGAN).touch()
+    asked = {"folder": str(folder), "root": str(root), "aside": f"{root}/.routinectl/set-aside/c/r", "sees": [], "hidden": [[], []],
+             "writes": [[str(path), str(number)] for number, path in enumerate(layers)]}  # fmt: skip
+    (folder / leavings.ASKED).write_text(json.dumps(asked))
+    return folder
+
+
+@pytest.mark.parametrize("end", [leavings.judge, leavings.give_up])
+def test_what_a_person_has_is_left_alone_where_the_view_was_never_finished_or_its_file_is_carried_over_already(tmp_path, end):
+    put(tmp_path, "site/page", "one")
+    repository(tmp_path / "site")
+    folder = left_by(tmp_path, tmp_path / "site", tmp_path / "one")
+    before = snapshot(tmp_path / "site")
+    end(str(folder))
+    assert snapshot(tmp_path / "site") == before
+    assert (tmp_path / "one").exists()
+    assert not (tmp_path / ".routinectl/set-aside").exists()
 
 
 # -- a law: writing over a layer and carrying it over is writing

@@ -69,7 +69,7 @@ class _Place:
         top = f"{asked['folder']}/{WRITTEN}"
         self.layers = [f"{top}/{who}/{layer}" for who in _names(top) if os.path.isdir(f"{top}/{who}/{layer}")]
         self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or os.path.lexists(f"{layer}/{view.FILE}")]
-        self.is_direct = len(self.kept) < len(self.layers)
+        self.is_direct = any(os.path.lexists(f"{layer}/{view.AS_IT_IS}") for layer in self.layers)
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
         if self.began > time.time_ns():
             self.began = 1  # the clock was set back meanwhile: nothing says what was there before

@@ -32,7 +32,9 @@ from routinectl.process.kernel import checked, libc
 
 PLAIN, READ, OWN, DIRECT, KEPT = "plain", "read", "own", "direct", "kept"
 READING = (PLAIN, READ)
-UPPER, FILE, BEGAN = "upper", "file", "began"  # in a layer: what was written, to a folder or a file, and since when
+# In a layer: what was written, to a folder or a file; since when; and, where it was written as it is, that it was. A view that was
+# never finished has none of the first two either: what a person has must not be taken for what only runs write.
+UPPER, FILE, BEGAN, AS_IT_IS = "upper", "file", "began", "as_it_is"
 SECONDS = 30.0  # that making a view may take
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
@@ -171,12 +173,11 @@ class _View:
         """Show what may be written, as the first process of the run to show it has decided. Raises OSError."""
         at = walk("/old", f"{self._written}/{layer}", make=True)
         try:
-            if _is_there(at, BEGAN):
-                kept = _is_there(at, UPPER) or _is_there(at, FILE)
-            else:
-                os.close(os.open(BEGAN, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
-                kept = how == KEPT or _holds_repository(fd) < 0
-            if not kept:
+            if not _is_there(at, BEGAN):
+                _touch(at, BEGAN)
+                if how == DIRECT and _holds_repository(fd) >= 0:
+                    _touch(at, AS_IT_IS)
+            if _is_there(at, AS_IT_IS):
                 self._bind(fd, target, writable=True)
             elif stat.S_ISDIR(os.fstat(fd).st_mode):
                 self._overlay(fd, target, at)
@@ -350,6 +351,10 @@ def _is_there(at: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _touch(at: int, name: str) -> None:
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
 
 
 def _refuse_depth(path: str, depth: int) -> None:
