@@ -433,6 +433,45 @@ def test_what_may_not_be_let_out_is_moved_aside_whole_and_the_routine_runs_again
         assert (place / "again").exists()
 
 
+def bare(folder: Path) -> None:
+    """Make a repository that is no `.git` of another."""
+    subprocess.run(["git", "init", "-q", "--bare", str(folder)], check=True)
+
+
+@needs("git")
+def test_a_persons_bare_repository_in_what_a_run_may_write_is_neither_seen_nor_touched(workspace):
+    put(workspace.root, "site/page")
+    bare(workspace.root / "site/p.git")
+    bare(workspace.root / "routines/c/out/p")
+    before = [snapshot(workspace.root / path) for path in ("site/p.git", "routines/c/out/p")]
+    script = ("for d in ../../site/p.git out/p; do ls -A $d; echo evil > $d/hooks/post-update; echo evil >> $d/config; rm -rf $d; done; "
+              "echo good > ../../site/file")  # fmt: skip
+    said, end = confined(workspace, f"{script}; :", grants=', write: [out/, "workspace:site"]')
+    assert end["outcome"] == "succeeded", (end, said)
+    assert "HEAD" not in said
+    assert [snapshot(workspace.root / path) for path in ("site/p.git", "routines/c/out/p")] == before
+    assert (workspace.root / "site/file").exists()
+
+
+PARTS_OF_A_REPOSITORY = {
+    "HEAD last": ("mkdir -p x/objects x/refs", "echo 'ref: refs/heads/main' > x/HEAD; echo evil > x/config"),
+    "its folders last": ("mkdir -p x/objects; echo x > x/HEAD", "mkdir x/refs"),
+    "one that names another": ("echo x > HEAD", "echo .. > commondir"),
+}
+
+
+@pytest.mark.parametrize("case", PARTS_OF_A_REPOSITORY)
+def test_a_repository_that_is_made_in_parts_is_not_let_out(workspace, case):
+    first, second = PARTS_OF_A_REPOSITORY[case]
+    put(workspace.root, "site/page")
+    _, end = confined(workspace, f"cd ../../site; {first}", grants=', write: ["workspace:site"]')
+    assert end["outcome"] == "succeeded", end
+    before = snapshot(workspace.root / "site")
+    _, end = confined(workspace, f"cd ../../site; {second}", grants=', write: ["workspace:site"]')
+    assert (end["outcome"], end.get("detail")) == ("denied", "forged_git"), end
+    assert snapshot(workspace.root / "site") == before
+
+
 FINE = {
     "a folder that it closes": "mkdir shut && echo x > shut/x && chmod 0 shut",
     "a link beside it": "echo x > a && ln -s a b",

@@ -220,6 +220,8 @@ class _Look:
             if self._count > _MOST:
                 raise RefusedError("too_many_files", [f"{self.place.path} (over {_MOST})"])
             signs = repositories.signs(set(names))
+            if not signs and not fresh and repositories.is_bare(self._merged(path)):
+                signs = names  # parts of it a person has, or an earlier run has left, when they were none yet
             if signs:
                 raise RefusedError("forged_git", [f"{path}/{name}" for name in signs])
             if not fresh and (named := _definitions(path, names)):
@@ -238,6 +240,11 @@ class _Look:
             if fresh and mode != stat.S_IMODE(os.fstat(fd).st_mode):
                 os.fchmod(fd, mode)
             os.close(fd)
+
+    def _merged(self, path: str) -> set[str]:
+        """Return the names that a folder will have, and those that are removed from it, when all layers are carried over."""
+        places = [path, *(upper + path[len(top) :] for top, upper in self._layers if f"{path}/".startswith(f"{top}/"))]
+        return {name for place in places for name in _names(place)}
 
     def _entry(self, at: int, name: str, path: str, found: os.stat_result) -> None:
         """Judge what is no folder."""

@@ -268,10 +268,13 @@ class _View:
             self._cover(path)
 
     def _hidden_in(self, at: int, path: str, depth: int = 0) -> list[str]:
-        """Return what is hidden in a folder that is not bound one by one."""
+        """Return what is hidden in a folder that is not bound one by one: a repository that is no `.git` of another as well."""
         _refuse_depth(path, depth)
         found = []
-        for name, kind in _entries(at):
+        entries = _entries(at)
+        if depth and repositories.is_bare({name for name, _ in entries}):
+            return [path]
+        for name, kind in entries:
             if self._hidden.has(f"{path}/{name}"):
                 found.append(f"{path}/{name}")
             elif kind == "folder":
