@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from needs import needs
 
-from routinectl.process import leavings, view
+from routinectl.process import leavings, trial, view
 
 pytestmark = needs("confinement")
 LEVELS = ("read_only", "propose_edits")
@@ -204,6 +204,13 @@ def test_a_link_stays_a_link_where_entries_are_bound_one_by_one(workspace):
     assert f"{CANARY} notes/n" in said
     assert said.rstrip().endswith("notes/n")
     assert "secrets/t\n" not in said
+
+
+def test_what_goes_while_the_view_is_made_keeps_nobody_from_starting(monkeypatch, tmp_path):
+    listed = view._entries
+    gone = [("gone", "folder"), ("link", "link"), ("file", "file"), ("socket", "")]  # a temporary file of an editor, or of ours
+    monkeypatch.setattr(view, "_entries", lambda at: [*listed(at), *gone])
+    assert trial._fault(str(tmp_path), kept=True) == ""
 
 
 def test_a_view_that_would_take_too_many_mounts_is_refused_with_its_reason(workspace):
@@ -568,6 +575,16 @@ def test_what_a_person_has_is_left_alone_where_the_view_was_never_finished_or_it
     assert snapshot(tmp_path / "site") == before
     assert (tmp_path / "one").exists()
     assert not (tmp_path / ".routinectl/set-aside").exists()
+
+
+def test_what_another_run_of_it_removes_meanwhile_is_no_reason_to_move_its_memory_aside(monkeypatch, tmp_path):
+    put(tmp_path, "memory/page", "memory/deep/x")
+    folder = left_by(tmp_path, tmp_path / "memory")
+    (folder / leavings.WRITTEN / "run/0" / view.AS_IT_IS).touch()
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda of: [*listed(of), "gone"] if isinstance(of, int) else listed(of))
+    assert "denied" not in leavings.judge(str(folder))
+    assert (tmp_path / "memory/deep/x").exists()
 
 
 # -- a law: writing over a layer and carrying it over is writing

@@ -192,7 +192,7 @@ class _Look:
         except FileNotFoundError:
             return
         try:
-            self._at(fd, self.place.path, self.place.path, 0, fresh=self.place.began)
+            self._at(fd, self.place.path, 0, fresh=self.place.began)
         finally:
             os.close(fd)
 
@@ -204,11 +204,11 @@ class _Look:
             return
         fd = os.open(f"{layer}/{view.UPPER}", _PATH)
         try:
-            self._at(fd, self.place.path, f"{layer}/{view.UPPER}", 0, fresh=0)
+            self._at(fd, self.place.path, 0, fresh=0)
         finally:
             os.close(fd)
 
-    def _at(self, at: int, path: str, real: str, depth: int, *, fresh: int) -> None:
+    def _at(self, at: int, path: str, depth: int, *, fresh: int) -> None:
         """Look at the entries of a folder; `path` is where people find it, `fresh` since when the run may have made something."""
         if depth > _DEEPEST or len(path) > _LONGEST:
             raise RefusedError("too_many_files", [f"{path[:200]}..."])
@@ -227,11 +227,14 @@ class _Look:
             if not fresh and (named := _definitions(path, names)):
                 raise RefusedError("definition", named)
             for name in names:
-                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    below = os.open(name, _PATH, dir_fd=fd)
+                try:
+                    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    below = os.open(name, _PATH, dir_fd=fd) if stat.S_ISDIR(found.st_mode) else -1
+                except FileNotFoundError:
+                    continue  # a person, or another run of the routine, works there as well
+                if below >= 0:
                     try:
-                        self._at(below, f"{path}/{name}", f"{real}/{name}", depth + 1, fresh=fresh)
+                        self._at(below, f"{path}/{name}", depth + 1, fresh=fresh)
                     finally:
                         os.close(below)
                 elif found.st_ctime_ns >= fresh and not (not fresh and _is_whiteout(found)):

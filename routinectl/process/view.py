@@ -20,6 +20,7 @@ still answers. `base` is a folder made anew for the workspace where that is unde
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -207,8 +208,7 @@ class _View:
                 shown[name] = ""
             elif kind != "folder":
                 shown[name] = None
-            else:
-                below = os.open(name, _PATH, dir_fd=at)
+            elif (below := _opened(at, name)) >= 0:
                 try:
                     shown[name] = found = self._look(below, place, depth + 1, hiding=hiding)
                 finally:
@@ -222,15 +222,16 @@ class _View:
         for name, what in shown.items():
             place = f"{path}/{name}"
             if what == "":
-                os.symlink(os.readlink(name, dir_fd=at), f"/new{place}")
-            elif place not in self._own:
-                fd = os.open(name, _PATH, dir_fd=at)
+                with contextlib.suppress(OSError):  # it is gone, or no link any more
+                    os.symlink(os.readlink(name, dir_fd=at), f"/new{place}")
+            elif place not in self._own and (fd := _opened(at, name)) >= 0:
                 try:
                     mode = os.fstat(fd).st_mode
                     if isinstance(what, dict) and stat.S_ISDIR(mode):
                         self._show(fd, place, what)
                     elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # else it has become something else meanwhile
-                        self._bind(fd, place)
+                        with contextlib.suppress(FileNotFoundError):  # what is gone since it was opened cannot be bound
+                            self._bind(fd, place)
                 finally:
                     os.close(fd)
 
@@ -277,8 +278,7 @@ class _View:
         for name, kind in entries:
             if self._hidden.has(f"{path}/{name}"):
                 found.append(f"{path}/{name}")
-            elif kind == "folder":
-                below = os.open(name, _PATH, dir_fd=at)
+            elif kind == "folder" and (below := _opened(at, name)) >= 0:
                 try:
                     found += self._hidden_in(below, f"{path}/{name}", depth + 1)
                 finally:
@@ -327,8 +327,7 @@ def _holds_repository(at: int, depth: int = 0, count: int = 0) -> int:
     if repositories.signs({name for name, _ in entries}):
         return -1
     for name, kind in entries:
-        if kind == "folder" and count <= _MOST_ENTRIES and depth < _DEEPEST:
-            below = os.open(name, _PATH, dir_fd=at)
+        if kind == "folder" and count <= _MOST_ENTRIES and depth < _DEEPEST and (below := _opened(at, name)) >= 0:
             try:
                 count = _holds_repository(below, depth + 1, count)
             finally:
@@ -365,11 +364,19 @@ def _refuse_depth(path: str, depth: int) -> None:
         raise OSError(errno.ELOOP, f"over {_DEEPEST} folders in folders, which are not looked through", f"{path[:200]}...")
 
 
+def _opened(at: int, name: str) -> int:
+    """Open an entry that was listed a moment ago; -1 where it is gone: others work in these folders. Raises OSError."""
+    try:
+        return os.open(name, _PATH, dir_fd=at)
+    except FileNotFoundError:
+        return -1
+
+
 def _entries(at: int) -> list[tuple[str, str]]:
     """Return the names in a folder with what each is: folder, file, link, or nothing for all else. One that may not be read has none."""
     try:
         fd = os.open(f"/old/proc/self/fd/{at}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
+    except (PermissionError, NotADirectoryError):  # or it is no folder any more
         return []
     try:
         with os.scandir(fd) as entries:
