@@ -277,12 +277,13 @@ def test_nothing_of_it_is_seen_outside_before_the_end(workspace):
     assert (workspace.root / "site/new").read_text() == "new\n"
 
 
-def test_a_single_file_is_written_as_a_copy_and_carried_over(workspace):
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_single_file_is_written_as_a_copy_and_carried_over(workspace, level):
     put(workspace.root, "notes/a", "notes/b")
     grants = ', write: ["workspace:notes/a", "workspace:notes/b"]'
     before = (workspace.root / "notes/b").stat().st_ino
-    _, end = confined(workspace, "echo more >> ../../notes/a", grants=grants)
-    assert end["outcome"] == "succeeded"
+    _, end = confined(workspace, "echo more >> ../../notes/a", grants=grants, level=level)
+    assert end["outcome"] == "succeeded", end
     assert (workspace.root / "notes/a").read_text().endswith("more\n")
     assert (workspace.root / "notes/b").stat().st_ino == before
 
