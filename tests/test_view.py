@@ -340,12 +340,19 @@ def test_a_repository_that_a_person_makes_while_it_runs_is_left_alone(workspace)
     assert snapshot(workspace.root / "site/.git") == before
 
 
+def replace(folder: Path) -> None:
+    """Put another folder in the place of one, as a deployment does, whose files are older than that."""
+    folder.rename(folder.with_name("was"))
+    folder.with_name("other").rename(folder)
+
+
 CONFLICTS = {
     "both change a file": ("echo mine > site/page", lambda root: (root / "site/page").write_text("hers\n"), {"site/page": "hers\n"}),
     "it removes what she changes": ("rm site/page", lambda root: (root / "site/page").write_text("hers\n"), {"site/page": "hers\n"}),
     "it removes a tree in which she writes": ("rm -r site/deep", lambda root: put(root, "site/deep/er/hers"), {"site/deep/er/hers": None}),
     "it replaces a tree in which she writes": ("rm -r site/deep; mkdir site/deep", lambda root: put(root, "site/deep/er/hers"), {"site/deep/er/hers": None}),
     "both make a file": ("echo mine > site/new", lambda root: (root / "site/new").write_text("hers\n"), {"site/new": "hers\n"}),
+    "she puts another folder in its place": ("echo mine > site/page", lambda root: replace(root / "site"), {"site/page": "hers\n"}),
     "she removes the whole folder": ("echo mine > site/new", lambda root: shutil.rmtree(root / "site"), {}),
     "she changes the one file it may write": ("echo mine > one", lambda root: (root / "one").write_text("hers\n"), {"one": "hers\n"}),
 }  # fmt: skip
@@ -354,7 +361,8 @@ CONFLICTS = {
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_what_a_person_changes_meanwhile_is_never_lost(workspace, case):
     script, hers, wanted = CONFLICTS[case]
-    put(workspace.root, "site/page", "site/deep/er/x", "one")
+    put(workspace.root, "site/page", "site/deep/er/x", "one", "other/page")
+    (workspace.root / "other/page").write_text("hers\n")
     with running(workspace, f"cd ../..; go; {script}", grants=', write: ["workspace:site", "workspace:one"]'):
         hers(workspace.root)
         before = snapshot(workspace.root / "site") if (workspace.root / "site").exists() else {}
@@ -367,6 +375,24 @@ def test_what_a_person_changes_meanwhile_is_never_lost(workspace, case):
     (aside,) = (workspace.root / ".routinectl/set-aside/c").iterdir()
     assert f".routinectl/set-aside/c/{aside.name}/" in end["data"]["message"]
     assert list(aside.iterdir())
+
+
+UNTOUCHED = {
+    "changes it": (lambda path: path.write_text("hers\n"), "hers\n"),
+    "removes it": (lambda path: path.unlink(), None),
+}
+
+
+@pytest.mark.parametrize("case", UNTOUCHED)
+def test_a_single_file_that_the_run_never_wrote_is_the_persons_to_change(workspace, case):
+    hers, wanted = UNTOUCHED[case]
+    put(workspace.root, "one", "site/page")
+    with running(workspace, "cd ../..; cat one; go; echo mine > site/page", grants=', write: ["workspace:site", "workspace:one"]'):
+        hers(workspace.root / "one")
+    (end,) = workspace.events("run.ended", "c")
+    assert end["data"]["outcome"] == "succeeded", end
+    assert ((workspace.root / "one").read_text() if (workspace.root / "one").exists() else None) == wanted
+    assert (workspace.root / "site/page").read_text() == "mine\n"
 
 
 # -- what may not be let out
@@ -554,12 +580,20 @@ def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
 # -- what is judged after a stop in the middle
 
 
+def after(path: Path, made: Path) -> None:
+    """Make a file, surely later than anything at or below a path has changed: change times go by the ticks of the kernel."""
+    newest = max(item.lstat().st_ctime_ns for item in [path, *path.rglob("*")])
+    made.touch()
+    until(lambda: made.touch() or made.stat().st_ctime_ns > newest)
+
+
 def left_by(root: Path, *layers: Path, began: str = "run") -> Path:
     """Return the folder of a run that could write these, as it is when its view has begun and nothing else."""
     folder = root / ".routinectl/runs/c/r"
-    for number in range(len(layers)):
-        (folder / leavings.WRITTEN / began / str(number)).mkdir(parents=True)
-        (folder / leavings.WRITTEN / began / str(number) / view.BEGAN).touch()
+    for number, path in enumerate(layers):
+        layer = folder / leavings.WRITTEN / began / str(number)
+        layer.mkdir(parents=True)
+        after(path, layer / view.BEGAN)
     asked = {"folder": str(folder), "root": str(root), "aside": f"{root}/.routinectl/set-aside/c/r", "sees": [], "hidden": [[], []],
              "writes": [[str(path), str(number)] for number, path in enumerate(layers)]}  # fmt: skip
     (folder / leavings.ASKED).write_text(json.dumps(asked))
@@ -576,6 +610,46 @@ def test_what_a_person_has_is_left_alone_where_the_view_was_never_finished_or_it
     assert snapshot(tmp_path / "site") == before
     assert (tmp_path / "one").exists()
     assert not (tmp_path / ".routinectl/set-aside").exists()
+
+
+def test_a_part_of_a_copy_is_never_carried_over(monkeypatch, tmp_path):
+    put(tmp_path, "one")
+    folder = left_by(tmp_path, tmp_path / "one")
+    layer = os.open(folder / leavings.WRITTEN / "run/0", os.O_RDONLY)
+    source = os.open(tmp_path / "one", os.O_RDONLY)
+    stopped = []
+
+    def stop(fd, data):
+        stopped.append(len(data))
+        raise KeyboardInterrupt
+
+    look = object.__new__(view._View)
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **named: opened(str(path).removeprefix("/old"), *args, **named))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "write", stop)
+        look._copy(source, "/one", layer)
+    os.close(layer)
+    os.close(source)
+    leavings.judge(str(folder))
+    assert stopped
+    assert (tmp_path / "one").read_text() == f"{CANARY} one\n"
+
+
+def test_a_persons_folder_keeps_its_mode_when_something_is_carried_over_into_it(tmp_path):
+    put(tmp_path, "site/shut/x", "one/deep/x")
+    folder = left_by(tmp_path, tmp_path / "site", tmp_path / "one/deep/x")
+    layers = folder / leavings.WRITTEN / "run"
+    put(layers, "0/upper/shut/new", "1/file", "1/copied")
+    modes = {path: mode for path, mode in ((tmp_path / "site/shut", 0o311), (tmp_path / "site", 0o333), (tmp_path / "one/deep", 0o300))}
+    for path, mode in modes.items():
+        path.chmod(mode)
+    assert "denied" not in leavings.judge(str(folder))
+    assert {path: stat.S_IMODE(path.stat().st_mode) for path in modes} == modes
+    for path in reversed(modes):
+        path.chmod(0o755)
+    assert (tmp_path / "site/shut/new").exists()
+    assert "1/file" in (tmp_path / "one/deep/x").read_text()
 
 
 def test_what_another_run_of_it_removes_meanwhile_is_no_reason_to_move_its_memory_aside(monkeypatch, tmp_path):

@@ -68,7 +68,7 @@ class _Place:
         self.path, self.name = path, layer
         top = f"{asked['folder']}/{WRITTEN}"
         self.layers = [f"{top}/{who}/{layer}" for who in _names(top) if os.path.isdir(f"{top}/{who}/{layer}")]
-        self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or os.path.lexists(f"{layer}/{view.FILE}")]
+        self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or _is_changed(layer)]
         self.is_direct = any(os.path.lexists(f"{layer}/{view.AS_IT_IS}") for layer in self.layers)
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
         if self.began > time.time_ns():
@@ -163,6 +163,20 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         text += f"; all that it wrote there was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
         found |= {"denied": first.why, "message": text}
     return found, not refused or not any(os.path.lexists(f"{layer}/{name}") for _, layer in kept for name in (view.UPPER, view.FILE))
+
+
+def _is_changed(layer: str) -> bool:
+    """Say whether the copy of a file is not as it was made."""
+    try:
+        now = os.lstat(f"{layer}/{view.FILE}")
+    except FileNotFoundError:
+        return False
+    return view.state_of(now) != _text(f"{layer}/{view.COPIED}")
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def _refusal(error: RefusedError | OSError, path: str) -> RefusedError:
@@ -396,8 +410,9 @@ def _conflicts(path: str, layer: str) -> Iterator[str]:
         if _newer(path, began):
             yield path
         return
-    if not os.path.isdir(path) or os.path.islink(path):
-        yield path
+    shown = _text(f"{layer}/{view.BEGAN}")
+    if not os.path.isdir(path) or os.path.islink(path) or (shown and shown != str(os.lstat(path).st_ino)):
+        yield path  # another folder in its place may be of files that are older than the run
         return
     upper = f"{layer}/{view.UPPER}"
     for top, folders, names in os.walk(upper):
@@ -439,12 +454,11 @@ def _carry(path: str, layer: str) -> None:
     source = os.open(layer, _FOLDER)
     try:
         if view.UPPER in os.listdir(source):
-            upper, target = os.open(view.UPPER, _FOLDER, dir_fd=source), view.walk("/", path)
-            _carry_folder(upper, _opened(target))
+            _carry_folder(os.open(view.UPPER, _FOLDER, dir_fd=source), view.walk("/", path))
         elif view.FILE in os.listdir(source):
             above = view.walk("/", os.path.dirname(path))
-            if not _is_same(f"{layer}/{view.FILE}", path):
-                _move(source, view.FILE, _opened(above), os.path.basename(path))
+            _move(source, view.FILE, above, os.path.basename(path))
+            os.close(above)
     finally:
         os.close(source)
 
@@ -466,7 +480,7 @@ def _carry_folder(upper: int, lower: int) -> None:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, stat.S_IMODE(found.st_mode) & 0o777, dir_fd=lower)
                 os.chmod(f"/proc/self/fd/{lower}/{name}", stat.S_IMODE(found.st_mode) & 0o777)
-            _carry_folder(_opened_below(upper, name), _opened_below(lower, name))
+            _carry_folder(_opened_below(upper, name), os.open(name, _PATH | os.O_DIRECTORY, dir_fd=lower))  # a person's: its mode stays
         else:
             _move(upper, name, lower, name)
     os.close(upper)
@@ -492,7 +506,7 @@ def _move(source: int, name: str, target: int, new: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = f".{new[:200]}.routinectl-{os.getpid()}"
+        beside = f".routinectl-{os.lstat(place).st_ino:x}"  # the same where this is done again
         _copy(source, name, target, beside)
         os.rename(beside, new, src_dir_fd=target, dst_dir_fd=target)
         os.unlink(name, dir_fd=source)
@@ -518,15 +532,6 @@ def _copy(source: int, name: str, target: int, new: str) -> None:
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def _is_same(one: str, other: str) -> bool:
-    """Say whether a copy of a file was left as it was made: the same size and time of change."""
-    try:
-        here, there = os.lstat(one), os.lstat(other)
-    except FileNotFoundError:
-        return False
-    return (here.st_size, here.st_mtime_ns, here.st_mode) == (there.st_size, there.st_mtime_ns, there.st_mode & ~0o7000)
 
 
 # -- moving aside, removing

@@ -33,9 +33,10 @@ from routinectl.process.kernel import checked, libc
 
 PLAIN, READ, OWN, DIRECT, KEPT = "plain", "read", "own", "direct", "kept"
 READING = (PLAIN, READ)
-# In a layer: what was written, to a folder or a file; since when; and, where it was written as it is, that it was. A view that was
-# never finished has none of the first two either: what a person has must not be taken for what only runs write.
-UPPER, FILE, BEGAN, AS_IT_IS = "upper", "file", "began", "as_it_is"
+# In a layer: what was written, to a folder or a file; what that file was before; since when, and (in it) the inode that is written
+# over; and, where something was written as it is, that it was. A view that was never finished has none of the first two either: what
+# a person has must not be taken for what only runs write.
+UPPER, FILE, COPIED, BEGAN, AS_IT_IS = "upper", "file", "copied", "began", "as_it_is"
 SECONDS = 30.0  # that making a view may take
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
@@ -175,9 +176,9 @@ class _View:
         at = walk("/old", f"{self._written}/{layer}", make=True)
         try:
             if not _is_there(at, BEGAN):
-                _touch(at, BEGAN)
+                _put(at, BEGAN, str(os.fstat(fd).st_ino))
                 if how == DIRECT and _holds_repository(fd) >= 0:
-                    _touch(at, AS_IT_IS)
+                    _put(at, AS_IT_IS, "")
             if _is_there(at, AS_IT_IS):
                 self._bind(fd, target, writable=True)
             elif stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -302,16 +303,19 @@ class _View:
     def _copy(self, fd: int, target: str, layer: int) -> None:
         if not _is_there(layer, FILE):
             source = os.open(f"/old/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            copy = os.open(FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=layer)
+            copy = os.open("copying", os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=layer)
             found = os.fstat(source)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is neither a folder nor a regular file", target)
             while data := os.read(source, 1 << 20):
-                os.write(copy, data)
+                while data:
+                    data = data[os.write(copy, data) :]
             os.fchmod(copy, stat.S_IMODE(found.st_mode) & 0o777)
             os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
+            _put(layer, COPIED, state_of(os.fstat(copy)))
             os.close(source)
             os.close(copy)
+            os.rename("copying", FILE, src_dir_fd=layer, dst_dir_fd=layer)  # a part of a copy is never taken for what a run wrote
         copied = os.open(FILE, _PATH, dir_fd=layer)
         self._bind(copied, target, writable=True)
         os.close(copied)
@@ -355,8 +359,17 @@ def _is_there(at: int, name: str) -> bool:
     return True
 
 
-def _touch(at: int, name: str) -> None:
-    os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
+def _put(at: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=at)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def state_of(found: os.stat_result) -> str:
+    """Return what of a file changes with it, as far as its owner does not hide that."""
+    return f"{found.st_size} {found.st_mtime_ns} {stat.S_IMODE(found.st_mode):o}"
 
 
 def _refuse_depth(path: str, depth: int) -> None:
