@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -426,6 +428,7 @@ LEFT = {
 ONLY_KEPT = {
     "a definition": ("mkdir r && echo 'name: x' > r/ROUTINE.yaml", "definition"),
     "settings of a workspace": ("echo 'timezone: UTC' > routinectl.yaml", "definition"),
+    "another workspace's records": ("mkdir -p w/.routinectl/journal", "definition"),
     "an agent": ("mkdir a && echo x > a/AGENT.md", "definition"),
 }
 FOLDERS = {"out": "out/", "memory": "", "site": '"workspace:site"'}
@@ -612,6 +615,78 @@ def test_what_a_person_has_is_left_alone_where_the_view_was_never_finished_or_it
     assert not (tmp_path / ".routinectl/set-aside").exists()
 
 
+def half_carried(root: Path) -> Path:
+    """Return the folder of a run whose writing was being carried over when that was stopped."""
+    put(root, "site/page", "site/gone", "site/tree/x")
+    folder = left_by(root, root / "site")
+    layer = folder / leavings.WRITTEN / "run/0"
+    put(layer, "upper/page", "upper/new")
+    for name in ("gone", "tree"):
+        os.mknod(layer / "upper" / name, stat.S_IFCHR, 0)
+    after(root / "site", folder / leavings.WRITTEN / "decided")
+    (layer / "upper/new").rename(root / "site/new")
+    return folder
+
+
+def test_what_was_being_carried_over_is_carried_over_when_it_is_judged_again(tmp_path):
+    folder = half_carried(tmp_path)
+    assert "denied" not in leavings.judge(str(folder))
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["new", "page"]
+    assert "upper/page" in (tmp_path / "site/page").read_text()
+
+
+LATER = {
+    "changes what is still to come": ("page", lambda root: (root / "site/page").write_text("hers\n")),
+    "makes anew what was to be removed": ("gone", lambda root: (root / "site/gone").write_text("hers\n")),
+    "writes in a tree that was to be removed": ("tree/y", lambda root: (root / "site/tree/y").write_text("hers\n")),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_what_a_person_changes_before_it_is_judged_again_is_never_lost(tmp_path, case):
+    path, hers = LATER[case]
+    folder = half_carried(tmp_path)
+    hers(tmp_path)
+    found = leavings.judge(str(folder))
+    assert found["denied"] == "conflict"
+    assert "; what was not carried over yet was moved to .routinectl/set-aside/c/r/" in found["message"]
+    assert (tmp_path / "site" / path).read_text() == "hers\n"
+
+
+def test_what_is_judged_is_judged_once_whoever_asks(tmp_path):
+    put(tmp_path, "site/page")
+    folder = left_by(tmp_path, tmp_path / "site")
+    put(folder / leavings.WRITTEN / "run/0", "upper/new")
+    with (folder / leavings.ASKED).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        leavings.begin(str(folder))
+        waits = f":{os.fstat(held.fileno()).st_ino} "
+        until(lambda: any("-> FLOCK" in line and waits in line for line in Path("/proc/locks").read_text().splitlines()))
+        assert not (tmp_path / "site/new").exists()
+    until((folder / leavings.FOUND).exists)
+    first = (folder / leavings.FOUND).stat().st_ino
+    assert leavings.judge(str(folder)) == {"removed": []}
+    assert (folder / leavings.FOUND).stat().st_ino == first
+
+
+def test_layers_on_another_disk_than_what_is_set_aside_are_kept_too(monkeypatch, tmp_path):
+    put(tmp_path, "site/page")
+    folder = left_by(tmp_path, tmp_path / "site")
+    put(folder / leavings.WRITTEN / "run/0", "upper/.git/config")
+    renamed = os.rename
+
+    def rename(old, new, **named):
+        if str(new).startswith(f"{tmp_path}/.routinectl/set-aside/"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        renamed(old, new, **named)
+
+    monkeypatch.setattr(os, "rename", rename)
+    found = leavings.judge(str(folder))
+    assert found["denied"] == "forged_git"
+    place = tmp_path / found["message"].rpartition(" moved to ")[2]
+    assert [path.name for path in place.rglob("config")] == ["config"], "it is where the message says"
+
+
 def test_a_part_of_a_copy_is_never_carried_over(monkeypatch, tmp_path):
     put(tmp_path, "one")
     folder = left_by(tmp_path, tmp_path / "one")
@@ -641,7 +716,7 @@ def test_a_persons_folder_keeps_its_mode_when_something_is_carried_over_into_it(
     folder = left_by(tmp_path, tmp_path / "site", tmp_path / "one/deep/x")
     layers = folder / leavings.WRITTEN / "run"
     put(layers, "0/upper/shut/new", "1/file", "1/copied")
-    modes = {path: mode for path, mode in ((tmp_path / "site/shut", 0o311), (tmp_path / "site", 0o333), (tmp_path / "one/deep", 0o300))}
+    modes = {tmp_path / "site/shut": 0o311, tmp_path / "site": 0o333, tmp_path / "one/deep": 0o300}
     for path, mode in modes.items():
         path.chmod(mode)
     assert "denied" not in leavings.judge(str(folder))

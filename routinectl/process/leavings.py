@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ _DEEPEST = 100
 _LONGEST = 3_000  # characters of a path that can be followed
 _MOST_LINKS = 40  # as the kernel follows
 _NAMED = 5  # paths that a message names
-_DEFINITIONS = frozenset({"ROUTINE.yaml", "routinectl.yaml", "AGENT.md"})
+_DEFINITIONS = frozenset({"ROUTINE.yaml", "routinectl.yaml", "AGENT.md", ".routinectl"})
 _RECORDS = frozenset({"state.json", "history.jsonl"})  # of a routine, where they lie beside its definition
 _OPAQUE = "user.overlay.opaque"
 _DEVICES = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
@@ -106,11 +107,15 @@ def judge(folder: str) -> dict[str, Any]:
     `denied` says why it may not be let out, `message` where that is and what became of it, `removed` which sockets and FIFOs are gone.
     """
     with open(f"{folder}/{ASKED}", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # one that lost its keeper may look on, while a recovery has begun another
         asked = json.loads(file.read())
-    found, done = _judged(asked)
-    _write(folder, found)
-    if done:
-        _remove(f"{asked['folder']}/{WRITTEN}")
+        with contextlib.suppress(FileNotFoundError), open(f"{folder}/{FOUND}", "rb") as done_before:
+            before: dict[str, Any] = json.loads(done_before.read())
+            return before
+        found, done = _judged(asked)
+        _write(folder, found)
+        if done:
+            _remove(f"{asked['folder']}/{WRITTEN}")
     return found
 
 
@@ -121,8 +126,7 @@ def give_up(folder: str) -> dict[str, Any]:
     places = [_Place(asked, *item) for item in asked["writes"]]
     aside = [moved for place in places if place.is_direct for moved in _set_aside(asked, place.path, place.name, defuse=False)]
     aside += [moved for place in places for layer in place.kept for moved in _layer_aside(asked, layer, defuse=False)]
-    text = f"; all that it wrote was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
-    found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']} in {SECONDS:.0f} s{text}"}
+    found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']} in {SECONDS:.0f} s{_moved(asked, aside)}"}
     _write(folder, found)
     return found
 
@@ -159,9 +163,7 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     if refused:
         first = refused[0]
         where = ", ".join(_short(asked, path) for path in first.where[:_NAMED])
-        text = f"{_WORDS[first.why]}: {where}"
-        text += f"; all that it wrote there was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
-        found |= {"denied": first.why, "message": text}
+        found |= {"denied": first.why, "message": f"{_WORDS[first.why]}: {where}{_moved(asked, aside)}"}
     return found, not refused or not any(os.path.lexists(f"{layer}/{name}") for _, layer in kept for name in (view.UPPER, view.FILE))
 
 
@@ -181,6 +183,14 @@ def _text(path: str) -> str:
 
 def _refusal(error: RefusedError | OSError, path: str) -> RefusedError:
     return error if isinstance(error, RefusedError) else RefusedError("not_judged", [f"{path}: {error.strerror or error}"])
+
+
+def _moved(asked: dict[str, Any], aside: list[str]) -> str:
+    """Say where something was moved to, and what; empty where nothing was."""
+    if not aside:
+        return ""
+    what = "what was not carried over yet" if os.path.lexists(_decided(asked)) else "all that it wrote there"
+    return f"; {what} was moved to {_short(asked, os.path.dirname(aside[0]))}/"
 
 
 def _short(asked: dict[str, Any], path: str) -> str:
@@ -357,25 +367,45 @@ def _names(folder: str) -> list[str]:
 
 
 def _carry_all(asked: dict[str, Any], kept: list[tuple[_Look, str]]) -> None:
-    """Carry over all that was written, or nothing. Raises RefusedError."""
-    decided = f"{asked['folder']}/{WRITTEN}/decided"  # from there on it is done, and done again after a stop in the middle of it
-    if not os.path.lexists(decided):
-        written: set[str] = set()
-        for look, layer in kept:
-            changed = list(_conflicts(look.place.path, layer))
-            again = sorted(written & (mine := set(_changes(look.place.path, layer))))
-            if changed or again:
-                raise RefusedError("conflict", [*changed, *again])
-            written |= mine
-        if not kept:
-            return
-        os.close(os.open(decided, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    """Carry over all that was written, or nothing. Raises RefusedError.
+
+    What somebody changes between the look at conflicts and its own file's turn is overwritten: so nothing that takes long is between.
+    """
+    if not kept:
+        return
+    decided = _decided(asked)  # from there on it is done, and done again after a stop in the middle of it
+    again = os.path.lexists(decided)
+    if not again:
         _to_disk(f"{asked['folder']}/{WRITTEN}")
+    written: set[str] = set()
+    for look, layer in kept:
+        path = look.place.path
+        changed = list(_conflicts(path, layer, decided if again else f"{layer}/{view.BEGAN}", again=again))
+        twice = sorted(written & (mine := set(_changes(path, layer))))
+        if changed or twice:
+            raise RefusedError("conflict", [*changed, *twice])
+        written |= mine
+    if not again:
+        _mark(decided)
     for look, layer in kept:
         try:
             _carry(look.place.path, layer)
         except OSError as error:
             raise RefusedError("not_carried", [f"{look.place.path}: {error.strerror}"]) from None
+
+
+def _decided(asked: dict[str, Any]) -> str:
+    return f"{asked['folder']}/{WRITTEN}/decided"
+
+
+def _mark(path: str) -> None:
+    """Make an empty file that outlives a power cut. Raises OSError."""
+    for place, flags in ((path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC), (os.path.dirname(path), _FOLDER)):
+        fd = os.open(place, flags, 0o600)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _to_disk(folder: str) -> None:
@@ -403,11 +433,14 @@ def _changes(path: str, layer: str) -> Iterator[str]:
         yield from (path + f"{top}/{name}"[len(upper) :] for name in folders if os.path.islink(f"{top}/{name}"))
 
 
-def _conflicts(path: str, layer: str) -> Iterator[str]:
-    """Yield what somebody else has changed since the run began, of all that a layer replaces."""
-    began = os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns
+def _conflicts(path: str, layer: str, since: str, *, again: bool) -> Iterator[str]:
+    """Yield what somebody else has changed since a file was made, of all that a layer replaces.
+
+    Where it is done `again`, folders have changed by what was done already, and a copy of what is still there is none of theirs.
+    """
+    began = os.lstat(since).st_ctime_ns
     if os.path.lexists(f"{layer}/{view.FILE}"):
-        if _newer(path, began):
+        if _newer(path, began) and not (again and _is_copy(f"{layer}/{view.FILE}", path)):
             yield path
         return
     shown = _text(f"{layer}/{view.BEGAN}")
@@ -418,13 +451,22 @@ def _conflicts(path: str, layer: str) -> Iterator[str]:
     for top, folders, names in os.walk(upper):
         here = path + top[len(upper) :]
         if top != upper and _is_opaque(top):
-            yield from _newer_below(here, began)
+            yield from _newer_below(here, began, again=again)
         for name in [*names, *(name for name in folders if os.path.islink(f"{top}/{name}"))]:
-            yield from _newer_below(f"{here}/{name}", began)
+            if not (again and _is_copy(f"{top}/{name}", f"{here}/{name}")):
+                yield from _newer_below(f"{here}/{name}", began, again=again)
         for name in folders:
             place = f"{here}/{name}"
             if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
-                yield from _newer_below(place, began)
+                yield from _newer_below(place, began, again=again)
+
+
+def _is_copy(one: str, other: str) -> bool:
+    """Say whether a file was copied to another file system already, and only its source is still to be removed."""
+    try:
+        return view.state_of(os.lstat(one)) == view.state_of(os.lstat(other))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _newer(path: str, began: int) -> bool:
@@ -434,12 +476,14 @@ def _newer(path: str, began: int) -> bool:
         return False
 
 
-def _newer_below(path: str, began: int) -> Iterator[str]:
-    if _newer(path, began):
+def _newer_below(path: str, began: int, *, again: bool) -> Iterator[str]:
+    is_folder = os.path.isdir(path) and not os.path.islink(path)
+    if not (is_folder and again) and _newer(path, began):
         yield path
-    if os.path.isdir(path) and not os.path.islink(path):
+    if is_folder:
         for top, folders, names in os.walk(path):
-            yield from (f"{top}/{name}" for name in [*folders, *names] if _newer(f"{top}/{name}", began))
+            looked = names if again else [*folders, *names]
+            yield from (f"{top}/{name}" for name in looked if _newer(f"{top}/{name}", began))
 
 
 def _is_opaque(folder: str) -> bool:
@@ -541,7 +585,8 @@ def _set_aside(asked: dict[str, Any], path: str, name: str, *, defuse: bool = Tr
     """Move something whole to where nobody works, and take from it what makes it a repository; return where it is, if it is."""
     if not os.path.lexists(path):
         return []
-    for above in (asked["aside"], f"{os.path.dirname(path)}/.set-aside-{os.path.basename(asked['aside'])}"):  # where it is another disk
+    beside = os.path.dirname(path) if not path.startswith(f"{asked['folder']}/") else asked["folder"]
+    for above in (asked["aside"], f"{beside}/.set-aside-{os.path.basename(asked['aside'])}"):  # where it is another disk
         place = f"{above}/{name}"
         try:
             os.makedirs(above, 0o700, exist_ok=True)
