@@ -290,6 +290,18 @@ def test_a_single_file_is_written_as_a_copy_and_carried_over(workspace, level):
     assert (workspace.root / "notes/b").stat().st_ino == before
 
 
+def test_a_single_file_of_somebody_else_stays_his(workspace):
+    put(workspace.root, "one")
+    mine = (workspace.root / "one").stat()
+    his = (12345, 12346) if os.geteuid() == 0 else (mine.st_uid, next(iter({*os.getgroups()} - {mine.st_gid}), mine.st_gid))
+    os.chown(workspace.root / "one", *his)
+    _, end = confined(workspace, "echo more >> ../../one", grants=', write: ["workspace:one"]')
+    assert end["outcome"] == "succeeded", end
+    found = (workspace.root / "one").stat()
+    assert (found.st_uid, found.st_gid) == his
+    assert (workspace.root / "one").read_text().endswith("more\n")
+
+
 def test_the_command_that_judges_sees_what_was_written(workspace):
     put(workspace.root, "site/page")
     more = "expect: {command: [sh, -c, 'grep -q made ../../site/page']}\n"

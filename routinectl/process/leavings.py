@@ -385,6 +385,7 @@ def _carry_all(asked: dict[str, Any], kept: list[tuple[_Look, str]]) -> None:
         if changed or twice:
             raise RefusedError("conflict", [*changed, *twice])
         written |= mine
+        _give_to_its_owner(path, layer)
     if not again:
         _mark(decided)
     for look, layer in kept:
@@ -392,6 +393,16 @@ def _carry_all(asked: dict[str, Any], kept: list[tuple[_Look, str]]) -> None:
             _carry(look.place.path, layer)
         except OSError as error:
             raise RefusedError("not_carried", [f"{look.place.path}: {error.strerror}"]) from None
+
+
+def _give_to_its_owner(path: str, layer: str) -> None:
+    """Have the copy of a file belong to whom the file does, which it is about to replace. Raises RefusedError."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            there = os.lstat(path)
+            os.chown(f"{layer}/{view.FILE}", there.st_uid, there.st_gid, follow_symlinks=False)
+    except OSError as error:
+        raise RefusedError("not_carried", [f"{path}: {error.strerror}"]) from None
 
 
 def _decided(asked: dict[str, Any]) -> str:
@@ -570,6 +581,8 @@ def _copy(source: int, name: str, target: int, new: str) -> None:
         while data := os.read(reading, 1 << 20):
             while data:
                 data = data[os.write(writing, data) :]
+        with contextlib.suppress(PermissionError):  # on a disk of another machine, that may have its own mind about owners
+            os.fchown(writing, found.st_uid, found.st_gid)
         os.fchmod(writing, stat.S_IMODE(found.st_mode) & 0o777)
         os.utime(writing, ns=(found.st_atime_ns, found.st_mtime_ns))
         os.fsync(writing)
