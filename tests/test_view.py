@@ -577,6 +577,17 @@ def test_more_files_than_are_looked_through_are_moved_aside_and_the_routine_runs
     assert end["outcome"] == "succeeded"
 
 
+def test_more_files_than_are_looked_through_that_were_there_before_are_left_alone(workspace):
+    place = workspace.root / "routines/c/out"
+    put(place, "many/x", "hers/page")
+    subprocess.run("seq 1 100100 | xargs touch", shell=True, cwd=place / "many", check=True)
+    before = snapshot(place / "hers")
+    _, end = confined(workspace, "echo x > out/x", grants=", write: [out/]")
+    assert end["outcome"] == "succeeded", end
+    assert (place / "x").exists()
+    assert snapshot(place / "hers") == before
+
+
 def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
     confined(workspace, "echo x > out/x", grants=", write: [out/]")
     (folder,) = workspace.root.glob(".routinectl/runs/c/*")

@@ -322,16 +322,16 @@ class _View:
 
 
 def _holds_repository(at: int, depth: int = 0, count: int = 0) -> int:
-    """Return -1 where anything in a folder is, or looks like, a repository, else how many entries were looked at.
+    """Return -1 where anything in a folder is, or looks like, a repository, or there is too much to say, else how many entries there are.
 
-    A folder that cannot be looked through holds none that counts: it is moved aside at the end.
+    What is too deep holds none that counts: the folder is moved aside at the end.
     """
     entries = _entries(at)
     count += len(entries)
-    if repositories.signs({name for name, _ in entries}):
+    if count > _MOST_ENTRIES or repositories.signs({name for name, _ in entries}):
         return -1
     for name, kind in entries:
-        if kind == "folder" and count <= _MOST_ENTRIES and depth < _DEEPEST and (below := _opened(at, name)) >= 0:
+        if kind == "folder" and depth < _DEEPEST and (below := _opened(at, name)) >= 0:
             try:
                 count = _holds_repository(below, depth + 1, count)
             finally:
