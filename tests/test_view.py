@@ -594,8 +594,8 @@ def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
     (folder / leavings.FOUND).unlink()
     for _, layer in json.loads((folder / leavings.ASKED).read_text())["writes"]:  # as they are while it is looked at
         (folder / leavings.WRITTEN / "run" / layer).mkdir(parents=True)
-        for name in (view.BEGAN, view.AS_IT_IS):
-            (folder / leavings.WRITTEN / "run" / layer / name).touch()
+        (folder / leavings.WRITTEN / "run" / layer / view.BEGAN).write_text("1")
+        (folder / leavings.WRITTEN / "run" / layer / view.AS_IT_IS).touch()
     found = leavings.give_up(str(folder))
     assert found["denied"] == "not_judged"
     assert not (workspace.root / "routines/c/out").exists()
@@ -611,6 +611,7 @@ def after(path: Path, made: Path) -> None:
     newest = max(item.lstat().st_ctime_ns for item in [path, *path.rglob("*")])
     made.touch()
     until(lambda: made.touch() or made.stat().st_ctime_ns > newest)
+    made.write_text(str(path.stat().st_ino))
 
 
 def left_by(root: Path, *layers: Path, began: str = "run") -> Path:
@@ -748,6 +749,18 @@ def test_a_persons_folder_keeps_its_mode_when_something_is_carried_over_into_it(
         path.chmod(0o755)
     assert (tmp_path / "site/shut/new").exists()
     assert "1/file" in (tmp_path / "one/deep/x").read_text()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_run_whose_folder_was_moved_aside_for_another_says_so_and_the_new_one_stays(tmp_path, is_new):
+    put(tmp_path, "memory/page")
+    folder = left_by(tmp_path, tmp_path / "memory")
+    (folder / leavings.WRITTEN / "run/0" / view.AS_IT_IS).touch()
+    (tmp_path / "memory").rename(tmp_path / "aside")
+    if is_new:
+        put(tmp_path, "memory/new")
+    assert leavings.judge(str(folder))["denied"] == "conflict"
+    assert (tmp_path / "memory/new").exists() == is_new
 
 
 def test_what_another_run_of_it_removes_meanwhile_is_no_reason_to_move_its_memory_aside(monkeypatch, tmp_path):

@@ -70,7 +70,9 @@ class _Place:
         top = f"{asked['folder']}/{WRITTEN}"
         self.layers = [f"{top}/{who}/{layer}" for who in _names(top) if os.path.isdir(f"{top}/{who}/{layer}")]
         self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or _is_changed(layer)]
-        self.is_direct = any(os.path.lexists(f"{layer}/{view.AS_IT_IS}") for layer in self.layers)
+        direct = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.AS_IT_IS}")]
+        self.is_direct = bool(direct)
+        self.inodes = {_text(f"{layer}/{view.BEGAN}") for layer in direct}  # of what was written as it is
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
         if self.began > time.time_ns():
             self.began = 1  # the clock was set back meanwhile: nothing says what was there before
@@ -149,7 +151,8 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
                 look.at_folder()
             except (RefusedError, OSError) as error:
                 refused.append(_refusal(error, look.place.path))
-                aside += _set_aside(asked, look.place.path, look.place.name)
+                if refused[-1].why != "conflict":  # else it is not the folder that it wrote
+                    aside += _set_aside(asked, look.place.path, look.place.name)
     kept = [(look, layer) for look in looks for layer in look.place.kept]
     try:
         for look, layer in kept:
@@ -214,8 +217,10 @@ class _Look:
         try:
             fd = view.walk("/", self.place.path)
         except FileNotFoundError:
-            return
+            raise RefusedError("conflict", [self.place.path]) from None
         try:
+            if str(os.fstat(fd).st_ino) not in self.place.inodes:  # it was moved aside for what another run of the routine made in it
+                raise RefusedError("conflict", [self.place.path])
             self._at(fd, self.place.path, 0, fresh=self.place.began)
         finally:
             os.close(fd)
@@ -454,8 +459,7 @@ def _conflicts(path: str, layer: str, since: str, *, again: bool) -> Iterator[st
         if _newer(path, began) and not (again and _is_copy(f"{layer}/{view.FILE}", path)):
             yield path
         return
-    shown = _text(f"{layer}/{view.BEGAN}")
-    if not os.path.isdir(path) or os.path.islink(path) or (shown and shown != str(os.lstat(path).st_ino)):
+    if not os.path.isdir(path) or os.path.islink(path) or _text(f"{layer}/{view.BEGAN}") != str(os.lstat(path).st_ino):
         yield path  # another folder in its place may be of files that are older than the run
         return
     upper = f"{layer}/{view.UPPER}"
