@@ -74,7 +74,7 @@ def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]
         engine.record(make, now)
         for name, run in fates["interrupted"]:
             folder = engine.layout.run(name, run.key)
-            with contextlib.suppress(OSError):  # then the next run of it looks at all that is there
+            with contextlib.suppress(OSError):  # then nobody does: its layers stay in its folder, its memory/ and out/ as they are
                 if run.facts.get("confinement") and not (folder / leavings.FOUND).exists() and (folder / leavings.ASKED).exists():
                     leavings.begin(str(folder))
     if fates.get("start"):
