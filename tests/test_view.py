@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -13,7 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import stop_keepers, until
+from conftest import keepers_of, stop_keepers, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from needs import needs
@@ -207,6 +210,13 @@ def test_a_link_stays_a_link_where_entries_are_bound_one_by_one(workspace):
     assert "secrets/t\n" not in said
 
 
+def test_what_goes_while_the_view_is_made_keeps_nobody_from_starting(monkeypatch, tmp_path):
+    listed = view._entries
+    gone = [("gone", "folder"), ("link", "link"), ("file", "file"), ("socket", "")]  # a temporary file of an editor, or of ours
+    monkeypatch.setattr(view, "_entries", lambda at: [*listed(at), *gone])
+    assert trial._fault(str(tmp_path), kept=True) == ""
+
+
 def test_a_view_that_would_take_too_many_mounts_is_refused_with_its_reason(workspace):
     folder = workspace.root / "many"
     folder.mkdir()
@@ -325,14 +335,59 @@ def test_nothing_of_it_is_seen_outside_before_the_end(workspace):
     assert (workspace.root / "site/new").read_text() == "new\n"
 
 
-def test_a_single_file_is_written_as_a_copy_and_carried_over(workspace):
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_single_file_is_written_as_a_copy_and_carried_over(workspace, level):
     put(workspace.root, "notes/a", "notes/b")
     grants = ', write: ["workspace:notes/a", "workspace:notes/b"]'
     before = (workspace.root / "notes/b").stat().st_ino
-    _, end = confined(workspace, "echo more >> ../../notes/a", grants=grants)
-    assert end["outcome"] == "succeeded"
+    _, end = confined(workspace, "echo more >> ../../notes/a", grants=grants, level=level)
+    assert end["outcome"] == "succeeded", end
     assert (workspace.root / "notes/a").read_text().endswith("more\n")
     assert (workspace.root / "notes/b").stat().st_ino == before
+
+
+def test_a_single_file_of_somebody_else_stays_his(workspace):
+    put(workspace.root, "one")
+    mine = (workspace.root / "one").stat()
+    his = (12345, 12346) if os.geteuid() == 0 else (mine.st_uid, next(iter({*os.getgroups()} - {mine.st_gid}), mine.st_gid))
+    os.chown(workspace.root / "one", *his)
+    _, end = confined(workspace, "echo more >> ../../one", grants=', write: ["workspace:one"]')
+    assert end["outcome"] == "succeeded", end
+    found = (workspace.root / "one").stat()
+    assert (found.st_uid, found.st_gid) == his
+    assert (workspace.root / "one").read_text().endswith("more\n")
+
+
+@needs("root")
+def test_a_file_of_somebody_else_in_a_folder_cannot_be_changed(workspace):
+    put(workspace.root, "site/page", "site/hers")
+    os.chown(workspace.root / "site/hers", 1000, 1000)
+    os.chmod(workspace.root / "site/hers", 0o666)  # anybody may write it, as far as it goes by modes
+    said, end = confined(workspace, "cd ../../site; echo x >> hers; echo y >> page", grants=', write: ["workspace:site"]')
+    assert "Value too large for defined data type" in said
+    assert end["outcome"] == "succeeded"
+    assert (workspace.root / "site/hers").read_text() == f"{CANARY} site/hers\n"
+    assert (workspace.root / "site/page").read_text().endswith("y\n")
+
+
+def test_what_an_interrupted_run_has_left_is_looked_at_before_its_next_attempt(workspace):
+    """The keeper is killed with the run, as with the machine: nobody looks, until the run is recorded as interrupted."""
+    put(workspace.root, "site/page")
+    script = 'if [ "$ROUTINE_ATTEMPT" = 1 ]; then mkdir out/.git; echo x > ../../site/new; touch out/ready; sleep 600; fi; ls -A out; echo again > out/again'
+    more = "idempotent: true\nretry: {attempts: 2, delay: 0s, on: [interrupted]}\n"
+    define(workspace, script, grants=', write: [out/, "workspace:site"]', more=more)
+    with workspace.serving():
+        workspace.run("run-now", "c")
+        until((workspace.root / "routines/c/out/ready").exists)
+        (started,) = workspace.events("run.started", "c")
+        for pid in (*keepers_of(workspace.root), started["data"]["pid"]):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: workspace.events("run.ended", "c"), 30)
+    kinds = [event for event in workspace.events(None, "c") if event["type"] in ("run.retrying", "run.ended")]
+    assert "its end was not seen; it made a repository: routines/c/out/.git" in kinds[0]["data"]["message"]
+    assert kinds[-1]["data"]["outcome"] == "succeeded", kinds
+    assert [path.name for path in (workspace.root / "routines/c/out").iterdir()] == ["again"]
+    assert [path.name for path in (workspace.root / "site").iterdir()] == ["page"]
 
 
 def test_the_command_that_judges_sees_what_was_written(workspace):
@@ -387,12 +442,19 @@ def test_a_repository_that_a_person_makes_while_it_runs_is_left_alone(workspace)
     assert snapshot(workspace.root / "site/.git") == before
 
 
+def replace(folder: Path) -> None:
+    """Put another folder in the place of one, as a deployment does, whose files are older than that."""
+    folder.rename(folder.with_name("was"))
+    folder.with_name("other").rename(folder)
+
+
 CONFLICTS = {
     "both change a file": ("echo mine > site/page", lambda root: (root / "site/page").write_text("hers\n"), {"site/page": "hers\n"}),
     "it removes what she changes": ("rm site/page", lambda root: (root / "site/page").write_text("hers\n"), {"site/page": "hers\n"}),
     "it removes a tree in which she writes": ("rm -r site/deep", lambda root: put(root, "site/deep/er/hers"), {"site/deep/er/hers": None}),
     "it replaces a tree in which she writes": ("rm -r site/deep; mkdir site/deep", lambda root: put(root, "site/deep/er/hers"), {"site/deep/er/hers": None}),
     "both make a file": ("echo mine > site/new", lambda root: (root / "site/new").write_text("hers\n"), {"site/new": "hers\n"}),
+    "she puts another folder in its place": ("echo mine > site/page", lambda root: replace(root / "site"), {"site/page": "hers\n"}),
     "she removes the whole folder": ("echo mine > site/new", lambda root: shutil.rmtree(root / "site"), {}),
     "she changes the one file it may write": ("echo mine > one", lambda root: (root / "one").write_text("hers\n"), {"one": "hers\n"}),
 }  # fmt: skip
@@ -401,7 +463,8 @@ CONFLICTS = {
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_what_a_person_changes_meanwhile_is_never_lost(workspace, case):
     script, hers, wanted = CONFLICTS[case]
-    put(workspace.root, "site/page", "site/deep/er/x", "one")
+    put(workspace.root, "site/page", "site/deep/er/x", "one", "other/page")
+    (workspace.root / "other/page").write_text("hers\n")
     with running(workspace, f"cd ../..; go; {script}", grants=', write: ["workspace:site", "workspace:one"]'):
         hers(workspace.root)
         before = snapshot(workspace.root / "site") if (workspace.root / "site").exists() else {}
@@ -414,6 +477,24 @@ def test_what_a_person_changes_meanwhile_is_never_lost(workspace, case):
     (aside,) = (workspace.root / ".routinectl/set-aside/c").iterdir()
     assert f".routinectl/set-aside/c/{aside.name}/" in end["data"]["message"]
     assert list(aside.iterdir())
+
+
+UNTOUCHED = {
+    "changes it": (lambda path: path.write_text("hers\n"), "hers\n"),
+    "removes it": (lambda path: path.unlink(), None),
+}
+
+
+@pytest.mark.parametrize("case", UNTOUCHED)
+def test_a_single_file_that_the_run_never_wrote_is_the_persons_to_change(workspace, case):
+    hers, wanted = UNTOUCHED[case]
+    put(workspace.root, "one", "site/page")
+    with running(workspace, "cd ../..; cat one; go; echo mine > site/page", grants=', write: ["workspace:site", "workspace:one"]'):
+        hers(workspace.root / "one")
+    (end,) = workspace.events("run.ended", "c")
+    assert end["data"]["outcome"] == "succeeded", end
+    assert ((workspace.root / "one").read_text() if (workspace.root / "one").exists() else None) == wanted
+    assert (workspace.root / "site/page").read_text() == "mine\n"
 
 
 # -- what may not be let out
@@ -445,9 +526,11 @@ LEFT = {
     "a name that speaks to a terminal": ("n=\"$(printf 'a\\033[31m\\nb\\377')\" && mkdir \"$n\" \"$n/.git\"", "forged_git"),
     "too deep": ("python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")'", "too_many_files"),
 }  # fmt: skip
+LEFT["settings of a workspace"] = ("mkdir x && touch x/routinectl.yaml", "definition")
 ONLY_KEPT = {
     "a definition": ("mkdir r && echo 'name: x' > r/ROUTINE.yaml", "definition"),
-    "settings of a workspace": ("echo 'timezone: UTC' > routinectl.yaml", "definition"),
+    "the record of a workspace": ("mkdir .routinectl", "definition"),
+    "another workspace's records": ("mkdir -p w/.routinectl/journal", "definition"),
     "an agent": ("mkdir a && echo x > a/AGENT.md", "definition"),
 }
 FOLDERS = {"out": "out/", "memory": "", "site": '"workspace:site"'}
@@ -487,6 +570,45 @@ def test_what_may_not_be_let_out_is_moved_aside_whole_and_the_routine_runs_again
         said, end = confined(workspace, f"cd {place} && ls -A && echo again > again", grants=grants)
         assert end["outcome"] == "succeeded", (end, said)
         assert (place / "again").exists()
+
+
+def bare(folder: Path) -> None:
+    """Make a repository that is no `.git` of another."""
+    subprocess.run(["git", "init", "-q", "--bare", str(folder)], check=True)
+
+
+@needs("git")
+def test_a_persons_bare_repository_in_what_a_run_may_write_is_neither_seen_nor_touched(workspace):
+    put(workspace.root, "site/page")
+    bare(workspace.root / "site/p.git")
+    bare(workspace.root / "routines/c/out/p")
+    before = [snapshot(workspace.root / path) for path in ("site/p.git", "routines/c/out/p")]
+    script = ("for d in ../../site/p.git out/p; do ls -A $d; echo evil > $d/hooks/post-update; echo evil >> $d/config; rm -rf $d; done; "
+              "echo good > ../../site/file")  # fmt: skip
+    said, end = confined(workspace, f"{script}; :", grants=', write: [out/, "workspace:site"]')
+    assert end["outcome"] == "succeeded", (end, said)
+    assert "HEAD" not in said
+    assert [snapshot(workspace.root / path) for path in ("site/p.git", "routines/c/out/p")] == before
+    assert (workspace.root / "site/file").exists()
+
+
+PARTS_OF_A_REPOSITORY = {
+    "HEAD last": ("mkdir -p x/objects x/refs", "echo 'ref: refs/heads/main' > x/HEAD; echo evil > x/config"),
+    "its folders last": ("mkdir -p x/objects; echo x > x/HEAD", "mkdir x/refs"),
+    "one that names another": ("echo x > HEAD", "echo .. > commondir"),
+}
+
+
+@pytest.mark.parametrize("case", PARTS_OF_A_REPOSITORY)
+def test_a_repository_that_is_made_in_parts_is_not_let_out(workspace, case):
+    first, second = PARTS_OF_A_REPOSITORY[case]
+    put(workspace.root, "site/page")
+    _, end = confined(workspace, f"cd ../../site; {first}", grants=', write: ["workspace:site"]')
+    assert end["outcome"] == "succeeded", end
+    before = snapshot(workspace.root / "site")
+    _, end = confined(workspace, f"cd ../../site; {second}", grants=', write: ["workspace:site"]')
+    assert (end["outcome"], end.get("detail")) == ("denied", "forged_git"), end
+    assert snapshot(workspace.root / "site") == before
 
 
 FINE = {
@@ -557,18 +679,200 @@ def test_where_anything_is_refused_nothing_is_carried_over(workspace):
     assert sorted(path.name for path in (workspace.root / "routines/c/memory").iterdir()) == ["kept", "new"]
 
 
+def test_more_files_than_are_looked_through_that_were_there_before_are_left_alone(workspace):
+    place = workspace.root / "routines/c/out"
+    put(place, "many/x", "hers/page")
+    subprocess.run("seq 1 100100 | xargs touch", shell=True, cwd=place / "many", check=True)
+    before = snapshot(place / "hers")
+    _, end = confined(workspace, "echo x > out/x", grants=", write: [out/]")
+    assert end["outcome"] == "succeeded", end
+    assert (place / "x").exists()
+    assert snapshot(place / "hers") == before
+
+
 def test_what_nobody_could_look_at_is_moved_aside_unlooked_at(workspace):
     confined(workspace, "echo x > out/x", grants=", write: [out/]")
     (folder,) = workspace.root.glob(".routinectl/runs/c/*")
     (folder / leavings.FOUND).unlink()
     for _, layer in json.loads((folder / leavings.ASKED).read_text())["writes"]:  # as they are while it is looked at
         (folder / leavings.WRITTEN / "run" / layer).mkdir(parents=True)
-        (folder / leavings.WRITTEN / "run" / layer / view.BEGAN).touch()
+        (folder / leavings.WRITTEN / "run" / layer / view.BEGAN).write_text("1")
+        (folder / leavings.WRITTEN / "run" / layer / view.AS_IT_IS).touch()
     found = leavings.give_up(str(folder))
     assert found["denied"] == "not_judged"
     assert not (workspace.root / "routines/c/out").exists()
     assert (workspace.root / ".routinectl/set-aside/c" / folder.name).is_dir()
     assert found["message"].endswith(f".routinectl/set-aside/c/{folder.name}/")
+
+
+# -- what is judged after a stop in the middle
+
+
+def after(path: Path, made: Path) -> None:
+    """Make a file, surely later than anything at or below a path has changed: change times go by the ticks of the kernel."""
+    newest = max(item.lstat().st_ctime_ns for item in [path, *path.rglob("*")])
+    made.touch()
+    until(lambda: made.touch() or made.stat().st_ctime_ns > newest)
+    made.write_text(str(path.stat().st_ino))
+
+
+def left_by(root: Path, *layers: Path, began: str = "run") -> Path:
+    """Return the folder of a run that could write these, as it is when its view has begun and nothing else."""
+    folder = root / ".routinectl/runs/c/r"
+    for number, path in enumerate(layers):
+        layer = folder / leavings.WRITTEN / began / str(number)
+        layer.mkdir(parents=True)
+        after(path, layer / view.BEGAN)
+    asked = {"folder": str(folder), "root": str(root), "aside": f"{root}/.routinectl/set-aside/c/r", "sees": [], "hidden": [[], []],
+             "writes": [[str(path), str(number)] for number, path in enumerate(layers)]}  # fmt: skip
+    (folder / leavings.ASKED).write_text(json.dumps(asked))
+    return folder
+
+
+@pytest.mark.parametrize("end", [leavings.judge, leavings.give_up])
+def test_what_a_person_has_is_left_alone_where_the_view_was_never_finished_or_its_file_is_carried_over_already(tmp_path, end):
+    put(tmp_path, "site/page", "one")
+    repository(tmp_path / "site")
+    folder = left_by(tmp_path, tmp_path / "site", tmp_path / "one")
+    before = snapshot(tmp_path / "site")
+    end(str(folder))
+    assert snapshot(tmp_path / "site") == before
+    assert (tmp_path / "one").exists()
+    assert not (tmp_path / ".routinectl/set-aside").exists()
+
+
+def half_carried(root: Path) -> Path:
+    """Return the folder of a run whose writing was being carried over when that was stopped."""
+    put(root, "site/page", "site/gone", "site/tree/x")
+    folder = left_by(root, root / "site")
+    layer = folder / leavings.WRITTEN / "run/0"
+    put(layer, "upper/page", "upper/new")
+    for name in ("gone", "tree"):
+        os.mknod(layer / "upper" / name, stat.S_IFCHR, 0)
+    after(root / "site", folder / leavings.WRITTEN / "decided")
+    (layer / "upper/new").rename(root / "site/new")
+    return folder
+
+
+def test_what_was_being_carried_over_is_carried_over_when_it_is_judged_again(tmp_path):
+    folder = half_carried(tmp_path)
+    assert "denied" not in leavings.judge(str(folder))
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["new", "page"]
+    assert "upper/page" in (tmp_path / "site/page").read_text()
+
+
+LATER = {
+    "changes what is still to come": ("page", lambda root: (root / "site/page").write_text("hers\n")),
+    "makes anew what was to be removed": ("gone", lambda root: (root / "site/gone").write_text("hers\n")),
+    "writes in a tree that was to be removed": ("tree/y", lambda root: (root / "site/tree/y").write_text("hers\n")),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_what_a_person_changes_before_it_is_judged_again_is_never_lost(tmp_path, case):
+    path, hers = LATER[case]
+    folder = half_carried(tmp_path)
+    hers(tmp_path)
+    found = leavings.judge(str(folder))
+    assert found["denied"] == "conflict"
+    assert "; what was not carried over yet was moved to .routinectl/set-aside/c/r/" in found["message"]
+    assert (tmp_path / "site" / path).read_text() == "hers\n"
+
+
+def test_what_is_judged_is_judged_once_whoever_asks(tmp_path):
+    put(tmp_path, "site/page")
+    folder = left_by(tmp_path, tmp_path / "site")
+    put(folder / leavings.WRITTEN / "run/0", "upper/new")
+    with (folder / leavings.ASKED).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        leavings.begin(str(folder))
+        waits = f":{os.fstat(held.fileno()).st_ino} "
+        until(lambda: any("-> FLOCK" in line and waits in line for line in Path("/proc/locks").read_text().splitlines()))
+        assert not (tmp_path / "site/new").exists()
+    until((folder / leavings.FOUND).exists)
+    first = (folder / leavings.FOUND).stat().st_ino
+    assert leavings.judge(str(folder)) == {"removed": []}
+    assert (folder / leavings.FOUND).stat().st_ino == first
+
+
+def test_layers_on_another_disk_than_what_is_set_aside_are_kept_too(monkeypatch, tmp_path):
+    put(tmp_path, "site/page")
+    folder = left_by(tmp_path, tmp_path / "site")
+    put(folder / leavings.WRITTEN / "run/0", "upper/.git/config")
+    renamed = os.rename
+
+    def rename(old, new, **named):
+        if str(new).startswith(f"{tmp_path}/.routinectl/set-aside/"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        renamed(old, new, **named)
+
+    monkeypatch.setattr(os, "rename", rename)
+    found = leavings.judge(str(folder))
+    assert found["denied"] == "forged_git"
+    place = tmp_path / found["message"].rpartition(" moved to ")[2]
+    assert [path.name for path in place.rglob("config")] == ["config"], "it is where the message says"
+
+
+def test_a_part_of_a_copy_is_never_carried_over(monkeypatch, tmp_path):
+    put(tmp_path, "one")
+    folder = left_by(tmp_path, tmp_path / "one")
+    layer = os.open(folder / leavings.WRITTEN / "run/0", os.O_RDONLY)
+    source = os.open(tmp_path / "one", os.O_RDONLY)
+    stopped = []
+
+    def stop(fd, data):
+        stopped.append(len(data))
+        raise KeyboardInterrupt
+
+    look = object.__new__(view._View)
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **named: opened(str(path).removeprefix("/old"), *args, **named))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "write", stop)
+        look._copy(source, "/one", layer)
+    os.close(layer)
+    os.close(source)
+    leavings.judge(str(folder))
+    assert stopped
+    assert (tmp_path / "one").read_text() == f"{CANARY} one\n"
+
+
+def test_a_persons_folder_keeps_its_mode_when_something_is_carried_over_into_it(tmp_path):
+    put(tmp_path, "site/shut/x", "one/deep/x")
+    folder = left_by(tmp_path, tmp_path / "site", tmp_path / "one/deep/x")
+    layers = folder / leavings.WRITTEN / "run"
+    put(layers, "0/upper/shut/new", "1/file", "1/copied")
+    modes = {tmp_path / "site/shut": 0o311, tmp_path / "site": 0o333, tmp_path / "one/deep": 0o300}
+    for path, mode in modes.items():
+        path.chmod(mode)
+    assert "denied" not in leavings.judge(str(folder))
+    assert {path: stat.S_IMODE(path.stat().st_mode) for path in modes} == modes
+    for path in reversed(modes):
+        path.chmod(0o755)
+    assert (tmp_path / "site/shut/new").exists()
+    assert "1/file" in (tmp_path / "one/deep/x").read_text()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_run_whose_folder_was_moved_aside_for_another_says_so_and_the_new_one_stays(tmp_path, is_new):
+    put(tmp_path, "memory/page")
+    folder = left_by(tmp_path, tmp_path / "memory")
+    (folder / leavings.WRITTEN / "run/0" / view.AS_IT_IS).touch()
+    (tmp_path / "memory").rename(tmp_path / "aside")
+    if is_new:
+        put(tmp_path, "memory/new")
+    assert leavings.judge(str(folder))["denied"] == "conflict"
+    assert (tmp_path / "memory/new").exists() == is_new
+
+
+def test_what_another_run_of_it_removes_meanwhile_is_no_reason_to_move_its_memory_aside(monkeypatch, tmp_path):
+    put(tmp_path, "memory/page", "memory/deep/x")
+    folder = left_by(tmp_path, tmp_path / "memory")
+    (folder / leavings.WRITTEN / "run/0" / view.AS_IT_IS).touch()
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda of: [*listed(of), "gone"] if isinstance(of, int) else listed(of))
+    assert "denied" not in leavings.judge(str(folder))
+    assert (tmp_path / "memory/deep/x").exists()
 
 
 # -- a law: writing over a layer and carrying it over is writing

@@ -58,7 +58,7 @@ def _inside(spec: dict[str, Any], edited: Path) -> dict[str, Any]:
         place = edited / target.removeprefix(root + "/")
         if within and how in view.READING and os.path.lexists(place):
             continue  # the copy has it, and there it may be changed
-        if within and (layer or os.path.isdir(source)):
+        if within and (os.path.isdir(source) or (layer and not os.path.lexists(source))):  # the latter is made as its view is
             place.mkdir(parents=True, exist_ok=True)
         binds.append([source, target, how, layer])
     if not os.path.isdir(edited / os.path.relpath(entry["cwd"], root)) and entry["cwd"].startswith(root + "/"):

@@ -13,6 +13,10 @@ NAMES = (".git", ".hg", ".sl", ".jj", ".pijul", "_darcs")
 def signs(names: set[str]) -> list[str]:
     """Return which of the names in a folder make it a repository."""
     low = {name.lower(): name for name in names}
-    found = [low[name] for name in NAMES if name in low]
-    is_bare = "head" in low and ("commondir" in low or {"objects", "refs"} <= low.keys())
-    return [*found, low["head"]] if is_bare else found
+    return [*(low[name] for name in NAMES if name in low), *([low["head"]] if is_bare(names) else [])]
+
+
+def is_bare(names: set[str]) -> bool:
+    """Say whether the names in a folder make it a repository itself."""
+    low = {name.lower() for name in names}
+    return "head" in low and ("commondir" in low or {"objects", "refs"} <= low)

@@ -484,7 +484,8 @@ class Serve:
         name, run = self.watched.pop(fd)
         os.close(fd)
         now = clock.now()
-        self.engine.record(lambda: [recovery.interrupted(self.engine, name, run, now)] if run.key in self.world.running else [], now)
+        left = recovery.left_by(self.engine, name, run)
+        self.engine.record(lambda: [recovery.interrupted(self.engine, name, run, now, left)] if run.key in self.world.running else [], now)
 
     def sleep(self) -> None:
         """Wait for the next wake, or for somebody to say something."""

@@ -6,10 +6,9 @@ command finds work that nobody minded, or the keeper dies under a living serve.
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
 
-from routinectl.core import gates
+from routinectl.core import gates, legible
 from routinectl.core.event import Event
 from routinectl.core.record import facts_of
 from routinectl.core.recovery import Evidence, judge
@@ -68,15 +67,12 @@ def _settle(engine: Engine, fates: Fates, now: datetime) -> list[tuple[str, Run]
     """Record what nobody saw end, start what never began, and return what must be watched."""
 
     def make() -> list[Event]:
-        return [interrupted(engine, name, run, now) for name, run in fates.get("interrupted", ()) if run.key in engine.world.running]
+        return [interrupted(engine, name, run, now, left[run.key]) for name, run in lost if run.key in engine.world.running]
 
-    if fates.get("interrupted"):
+    lost = fates.get("interrupted", ())
+    left = {run.key: left_by(engine, name, run) for name, run in lost}
+    if lost:
         engine.record(make, now)
-        for name, run in fates["interrupted"]:
-            folder = engine.layout.run(name, run.key)
-            with contextlib.suppress(OSError):  # then the next run of it looks at all that is there
-                if run.facts.get("confinement") and not (folder / leavings.FOUND).exists() and (folder / leavings.ASKED).exists():
-                    leavings.begin(str(folder))
     if fates.get("start"):
         _start_again(engine, fates["start"], now)
     return fates.get("watch", [])
@@ -96,9 +92,21 @@ def _evidence(engine: Engine, name: str, run: Run, keeper_knows: bool) -> Eviden
     )
 
 
-def interrupted(engine: Engine, name: str, run: Run, now: datetime) -> Event:
-    """Return the end of an attempt that nobody saw."""
-    data = {"at": to_iso(now), "outcome": "interrupted", "exit_code": None, "message": "its end was not seen"}
+def left_by(engine: Engine, name: str, run: Run) -> str:
+    """Say what may not be let out of what a run has left; its next attempt must not begin before that is known."""
+    folder = engine.layout.run(name, run.key)
+    if not (run.facts.get("confinement") and (folder / leavings.ASKED).exists()):
+        return ""
+    try:
+        return str(leavings.settle(str(folder)).get("message", ""))
+    except OSError as error:
+        return f"what it left cannot be looked at: {in_words(error)}"
+
+
+def interrupted(engine: Engine, name: str, run: Run, now: datetime, left: str) -> Event:
+    """Return the end of an attempt that nobody saw; `left` is what `left_by` says of it."""
+    message = "; ".join(filter(None, ["its end was not seen", legible.line(left)]))
+    data = {"at": to_iso(now), "outcome": "interrupted", "exit_code": None, "message": message}
     return engine.ending(name, run, facts_of(run, run.id) | data)
 
 

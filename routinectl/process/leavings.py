@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -29,12 +30,14 @@ from routinectl.process.kernel import checked, libc
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 ASKED, FOUND, WRITTEN = "leaves.json", "left.json", "written"  # in the folder of a run
 SECONDS = 120.0  # that looking and carrying over may take
+_SETTLE_SECONDS = 20.0  # for a run that lost its keeper: whoever recovers waits for it
 _MOST = 100_000  # entries that are looked through
 _DEEPEST = 100
 _LONGEST = 3_000  # characters of a path that can be followed
 _MOST_LINKS = 40  # as the kernel follows
 _NAMED = 5  # paths that a message names
-_DEFINITIONS = frozenset({"ROUTINE.yaml", "routinectl.yaml", "AGENT.md"})
+_SETTINGS = "routinectl.yaml"
+_DEFINITIONS = frozenset({"ROUTINE.yaml", _SETTINGS, "AGENT.md", ".routinectl"})
 _RECORDS = frozenset({"state.json", "history.jsonl"})  # of a routine, where they lie beside its definition
 _OPAQUE = "user.overlay.opaque"
 _DEVICES = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
@@ -68,8 +71,10 @@ class _Place:
         self.path, self.name = path, layer
         top = f"{asked['folder']}/{WRITTEN}"
         self.layers = [f"{top}/{who}/{layer}" for who in _names(top) if os.path.isdir(f"{top}/{who}/{layer}")]
-        self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or os.path.lexists(f"{layer}/{view.FILE}")]
-        self.is_direct = len(self.kept) < len(self.layers)
+        self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or _is_changed(layer)]
+        direct = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.AS_IT_IS}")]
+        self.is_direct = bool(direct)
+        self.inodes = {_text(f"{layer}/{view.BEGAN}") for layer in direct}  # of what was written as it is
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
         if self.began > time.time_ns():
             self.began = 1  # the clock was set back meanwhile: nothing says what was there before
@@ -90,14 +95,21 @@ def start(folder: int, routine: str, run: str) -> int:
         os._exit(0)
 
 
-def begin(folder: str) -> None:
-    """Have another process look at the leavings of a run that has no keeper any more, and do not wait for it. Raises OSError."""
+def settle(folder: str) -> dict[str, Any]:
+    """Have the leavings of a run that has no keeper any more looked at by another process; return what it found. Raises OSError."""
     import subprocess
 
     program = "import sys; sys.path.insert(0, sys.argv[1]); from routinectl.process.leavings import judge; judge(sys.argv[2])"
     words = [sys.executable, "-I", "-S", "-c", program, _PACKAGE, folder]
-    subprocess.run(["/bin/sh", "-c", '"$@" &', "sh", *words], start_new_session=True, check=False,
-                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(words, start_new_session=True, check=False, timeout=_SETTLE_SECONDS,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        with open(f"{folder}/{FOUND}", "rb") as file:
+            found: dict[str, Any] = json.loads(file.read())
+            return found
+    except FileNotFoundError:
+        return give_up(folder)
 
 
 def judge(folder: str) -> dict[str, Any]:
@@ -106,11 +118,15 @@ def judge(folder: str) -> dict[str, Any]:
     `denied` says why it may not be let out, `message` where that is and what became of it, `removed` which sockets and FIFOs are gone.
     """
     with open(f"{folder}/{ASKED}", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # one that lost its keeper may look on, while a recovery has begun another
         asked = json.loads(file.read())
-    found, done = _judged(asked)
-    _write(folder, found)
-    if done:
-        _remove(f"{asked['folder']}/{WRITTEN}")
+        with contextlib.suppress(FileNotFoundError), open(f"{folder}/{FOUND}", "rb") as done_before:
+            before: dict[str, Any] = json.loads(done_before.read())
+            return before
+        found, done = _judged(asked)
+        _write(folder, found)
+        if done:
+            _remove(f"{asked['folder']}/{WRITTEN}")
     return found
 
 
@@ -121,8 +137,7 @@ def give_up(folder: str) -> dict[str, Any]:
     places = [_Place(asked, *item) for item in asked["writes"]]
     aside = [moved for place in places if place.is_direct for moved in _set_aside(asked, place.path, place.path, defuse=False)]
     aside += [moved for place in places for layer in place.kept for moved in _layer_aside(asked, place, layer, defuse=False)]
-    text = f"; all that it wrote was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
-    found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']} in {SECONDS:.0f} s{text}"}
+    found = {"denied": "not_judged", "message": f"{_WORDS['not_judged']}{_moved(asked, aside)}"}
     _write(folder, found)
     return found
 
@@ -145,7 +160,8 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
                 look.at_folder()
             except (RefusedError, OSError) as error:
                 refused.append(_refusal(error, look.place.path))
-                aside += _set_aside(asked, look.place.path, look.place.path)
+                if refused[-1].why != "conflict":  # else it is not the folder that it wrote
+                    aside += _set_aside(asked, look.place.path, look.place.path)
     kept = [(look, layer) for look in looks for layer in look.place.kept]
     try:
         for look, layer in kept:
@@ -161,15 +177,34 @@ def _judged(asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     if refused:
         first = refused[0]
         where = ", ".join(_short(asked, path) for path in first.where[:_NAMED])
-        text = f"{_WORDS[first.why]}: {where}"
-        text += f"; all that it wrote there was moved to {_short(asked, os.path.dirname(aside[0]))}/" if aside else ""
-        found |= {"denied": first.why, "message": text}
-    done = not refused or not any(_has_changes(look.place, layer) for look, layer in kept)
-    return found, done
+        found |= {"denied": first.why, "message": f"{_WORDS[first.why]}: {where}{_moved(asked, aside)}"}
+    return found, not refused or not any(_has_changes(layer) for _, layer in kept)
+
+
+def _is_changed(layer: str) -> bool:
+    """Say whether the copy of a file is not as it was made."""
+    try:
+        now = os.lstat(f"{layer}/{view.FILE}")
+    except FileNotFoundError:
+        return False
+    return view.state_of(now) != _text(f"{layer}/{view.COPIED}")
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def _refusal(error: RefusedError | OSError, path: str) -> RefusedError:
     return error if isinstance(error, RefusedError) else RefusedError("not_judged", [f"{path}: {error.strerror or error}"])
+
+
+def _moved(asked: dict[str, Any], aside: list[str]) -> str:
+    """Say where something was moved to, and what; empty where nothing was."""
+    if not aside:
+        return ""
+    what = "what was not carried over yet" if os.path.lexists(_decided(asked)) else "all that it wrote there"
+    return f"; {what} was moved to {_short(asked, os.path.dirname(aside[0]))}/"
 
 
 def _short(asked: dict[str, Any], path: str) -> str:
@@ -193,9 +228,11 @@ class _Look:
         try:
             fd = view.walk("/", self.place.path)
         except FileNotFoundError:
-            return
+            raise RefusedError("conflict", [self.place.path]) from None
         try:
-            self._at(fd, self.place.path, self.place.path, 0, fresh=self.place.began)
+            if str(os.fstat(fd).st_ino) not in self.place.inodes:  # it was moved aside for what another run of the routine made in it
+                raise RefusedError("conflict", [self.place.path])
+            self._at(fd, self.place.path, 0, fresh=self.place.began)
         finally:
             os.close(fd)
 
@@ -207,11 +244,11 @@ class _Look:
             return
         fd = os.open(f"{layer}/{view.UPPER}", _PATH)
         try:
-            self._at(fd, self.place.path, f"{layer}/{view.UPPER}", 0, fresh=0)
+            self._at(fd, self.place.path, 0, fresh=0)
         finally:
             os.close(fd)
 
-    def _at(self, at: int, path: str, real: str, depth: int, *, fresh: int) -> None:
+    def _at(self, at: int, path: str, depth: int, *, fresh: int) -> None:
         """Look at the entries of a folder; `path` is where people find it, `fresh` since when the run may have made something."""
         if depth > _DEEPEST or len(path) > _LONGEST:
             raise RefusedError("too_many_files", [f"{path[:200]}..."])
@@ -223,16 +260,21 @@ class _Look:
             if self._count > _MOST:
                 raise RefusedError("too_many_files", [f"{self.place.path} (over {_MOST})"])
             signs = repositories.signs(set(names))
+            if not signs and not fresh and repositories.is_bare(self._merged(path)):
+                signs = names  # parts of it a person has, or an earlier run has left, when they were none yet
             if signs:
                 raise RefusedError("forged_git", [f"{path}/{name}" for name in signs])
             if not fresh and (named := _definitions(path, names)):
                 raise RefusedError("definition", named)
             for name in names:
-                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    below = os.open(name, _PATH, dir_fd=fd)
+                try:
+                    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    below = os.open(name, _PATH, dir_fd=fd) if stat.S_ISDIR(found.st_mode) else -1
+                except FileNotFoundError:
+                    continue  # a person, or another run of the routine, works there as well
+                if below >= 0:
                     try:
-                        self._at(below, f"{path}/{name}", f"{real}/{name}", depth + 1, fresh=fresh)
+                        self._at(below, f"{path}/{name}", depth + 1, fresh=fresh)
                     finally:
                         os.close(below)
                 elif found.st_ctime_ns >= fresh and not (not fresh and _is_whiteout(found)):
@@ -242,9 +284,16 @@ class _Look:
                 os.fchmod(fd, mode)
             os.close(fd)
 
+    def _merged(self, path: str) -> set[str]:
+        """Return the names that a folder will have, and those that are removed from it, when all layers are carried over."""
+        places = [path, *(upper + path[len(top) :] for top, upper in self._layers if f"{path}/".startswith(f"{top}/"))]
+        return {name for place in places for name in _names(place)}
+
     def _entry(self, at: int, name: str, path: str, found: os.stat_result) -> None:
         """Judge what is no folder."""
         kind = stat.S_IFMT(found.st_mode)
+        if name == _SETTINGS:  # routinectl, typed below it, takes the folder for its workspace
+            raise RefusedError("definition", [path])
         if kind == stat.S_IFREG:
             if found.st_mode & 0o6000:
                 raise RefusedError("set_id", [path])
@@ -336,25 +385,56 @@ def _names(folder: str) -> list[str]:
 
 
 def _carry_all(asked: dict[str, Any], kept: list[tuple[_Look, str]]) -> None:
-    """Carry over all that was written, or nothing. Raises RefusedError."""
-    decided = f"{asked['folder']}/{WRITTEN}/decided"  # from there on it is done, and done again after a stop in the middle of it
-    if not os.path.lexists(decided):
-        written: set[str] = set()
-        for look, layer in kept:
-            changed = list(_conflicts(look.place.path, layer))
-            again = sorted(written & (mine := set(_changes(look.place.path, layer))))
-            if changed or again:
-                raise RefusedError("conflict", [*changed, *again])
-            written |= mine
-        if not kept:
-            return
-        os.close(os.open(decided, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    """Carry over all that was written, or nothing. Raises RefusedError.
+
+    What somebody changes between the look at conflicts and its own file's turn is overwritten: so nothing that takes long is between.
+    """
+    if not kept:
+        return
+    decided = _decided(asked)  # from there on it is done, and done again after a stop in the middle of it
+    again = os.path.lexists(decided)
+    if not again:
         _to_disk(f"{asked['folder']}/{WRITTEN}")
+    written: set[str] = set()
+    for look, layer in kept:
+        path = look.place.path
+        changed = list(_conflicts(path, layer, decided if again else f"{layer}/{view.BEGAN}", again=again))
+        twice = sorted(written & (mine := set(_changes(path, layer))))
+        if changed or twice:
+            raise RefusedError("conflict", [*changed, *twice])
+        written |= mine
+        _give_to_its_owner(path, layer)
+    if not again:
+        _mark(decided)
     for look, layer in kept:
         try:
             _carry(look.place.path, layer)
         except OSError as error:
             raise RefusedError("not_carried", [f"{look.place.path}: {error.strerror}"]) from None
+
+
+def _give_to_its_owner(path: str, layer: str) -> None:
+    """Have the copy of a file belong to whom the file does, which it is about to replace. Raises RefusedError."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            there = os.lstat(path)
+            os.chown(f"{layer}/{view.FILE}", there.st_uid, there.st_gid, follow_symlinks=False)
+    except OSError as error:
+        raise RefusedError("not_carried", [f"{path}: {error.strerror}"]) from None
+
+
+def _decided(asked: dict[str, Any]) -> str:
+    return f"{asked['folder']}/{WRITTEN}/decided"
+
+
+def _mark(path: str) -> None:
+    """Make an empty file that outlives a power cut. Raises OSError."""
+    for place, flags in ((path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC), (os.path.dirname(path), _FOLDER)):
+        fd = os.open(place, flags, 0o600)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _to_disk(folder: str) -> None:
@@ -382,27 +462,39 @@ def _changes(path: str, layer: str) -> Iterator[str]:
         yield from (path + f"{top}/{name}"[len(upper) :] for name in folders if os.path.islink(f"{top}/{name}"))
 
 
-def _conflicts(path: str, layer: str) -> Iterator[str]:
-    """Yield what somebody else has changed since the run began, of all that a layer replaces."""
-    began = os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns
+def _conflicts(path: str, layer: str, since: str, *, again: bool) -> Iterator[str]:
+    """Yield what somebody else has changed since a file was made, of all that a layer replaces.
+
+    Where it is done `again`, folders have changed by what was done already, and a copy of what is still there is none of theirs.
+    """
+    began = os.lstat(since).st_ctime_ns
     if os.path.lexists(f"{layer}/{view.FILE}"):
-        if _newer(path, began):
+        if _newer(path, began) and not (again and _is_copy(f"{layer}/{view.FILE}", path)):
             yield path
         return
-    if not os.path.isdir(path) or os.path.islink(path):
-        yield path
+    if not os.path.isdir(path) or os.path.islink(path) or _text(f"{layer}/{view.BEGAN}") != str(os.lstat(path).st_ino):
+        yield path  # another folder in its place may be of files that are older than the run
         return
     upper = f"{layer}/{view.UPPER}"
     for top, folders, names in os.walk(upper):
         here = path + top[len(upper) :]
         if top != upper and _is_opaque(top):
-            yield from _newer_below(here, began)
+            yield from _newer_below(here, began, again=again)
         for name in [*names, *(name for name in folders if os.path.islink(f"{top}/{name}"))]:
-            yield from _newer_below(f"{here}/{name}", began)
+            if not (again and _is_copy(f"{top}/{name}", f"{here}/{name}")):
+                yield from _newer_below(f"{here}/{name}", began, again=again)
         for name in folders:
             place = f"{here}/{name}"
             if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
-                yield from _newer_below(place, began)
+                yield from _newer_below(place, began, again=again)
+
+
+def _is_copy(one: str, other: str) -> bool:
+    """Say whether a file was copied to another file system already, and only its source is still to be removed."""
+    try:
+        return view.state_of(os.lstat(one)) == view.state_of(os.lstat(other))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _newer(path: str, began: int) -> bool:
@@ -412,12 +504,14 @@ def _newer(path: str, began: int) -> bool:
         return False
 
 
-def _newer_below(path: str, began: int) -> Iterator[str]:
-    if _newer(path, began):
+def _newer_below(path: str, began: int, *, again: bool) -> Iterator[str]:
+    is_folder = os.path.isdir(path) and not os.path.islink(path)
+    if not (is_folder and again) and _newer(path, began):
         yield path
-    if os.path.isdir(path) and not os.path.islink(path):
+    if is_folder:
         for top, folders, names in os.walk(path):
-            yield from (f"{top}/{name}" for name in [*folders, *names] if _newer(f"{top}/{name}", began))
+            looked = names if again else [*folders, *names]
+            yield from (f"{top}/{name}" for name in looked if _newer(f"{top}/{name}", began))
 
 
 def _is_opaque(folder: str) -> bool:
@@ -432,12 +526,11 @@ def _carry(path: str, layer: str) -> None:
     source = os.open(layer, _FOLDER)
     try:
         if view.UPPER in os.listdir(source):
-            upper, target = os.open(view.UPPER, _FOLDER, dir_fd=source), view.walk("/", path)
-            _carry_folder(upper, _opened(target))
+            _carry_folder(os.open(view.UPPER, _FOLDER, dir_fd=source), view.walk("/", path))
         elif view.FILE in os.listdir(source):
             above = view.walk("/", os.path.dirname(path))
-            if not _is_same(f"{layer}/{view.FILE}", path):
-                _move(source, view.FILE, _opened(above), os.path.basename(path))
+            _move(source, view.FILE, above, os.path.basename(path))
+            os.close(above)
     finally:
         os.close(source)
 
@@ -459,7 +552,7 @@ def _carry_folder(upper: int, lower: int) -> None:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, stat.S_IMODE(found.st_mode) & 0o777, dir_fd=lower)
                 os.chmod(f"/proc/self/fd/{lower}/{name}", stat.S_IMODE(found.st_mode) & 0o777)
-            _carry_folder(_opened_below(upper, name), _opened_below(lower, name))
+            _carry_folder(_opened_below(upper, name), os.open(name, _PATH | os.O_DIRECTORY, dir_fd=lower))  # a person's: its mode stays
         else:
             _move(upper, name, lower, name)
     os.close(upper)
@@ -485,7 +578,7 @@ def _move(source: int, name: str, target: int, new: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = f".{new[:200]}.routinectl-{os.getpid()}"
+        beside = f".routinectl-{os.lstat(place).st_ino:x}"  # the same where this is done again
         _copy(source, name, target, beside)
         os.rename(beside, new, src_dir_fd=target, dst_dir_fd=target)
         os.unlink(name, dir_fd=source)
@@ -505,21 +598,14 @@ def _copy(source: int, name: str, target: int, new: str) -> None:
         while data := os.read(reading, 1 << 20):
             while data:
                 data = data[os.write(writing, data) :]
+        with contextlib.suppress(PermissionError):  # on a disk of another machine, that may have its own mind about owners
+            os.fchown(writing, found.st_uid, found.st_gid)
         os.fchmod(writing, stat.S_IMODE(found.st_mode) & 0o777)
         os.utime(writing, ns=(found.st_atime_ns, found.st_mtime_ns))
         os.fsync(writing)
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def _is_same(one: str, other: str) -> bool:
-    """Say whether a copy of a file was left as it was made: the same size and time of change."""
-    try:
-        here, there = os.lstat(one), os.lstat(other)
-    except FileNotFoundError:
-        return False
-    return (here.st_size, here.st_mtime_ns, here.st_mode) == (there.st_size, there.st_mtime_ns, there.st_mode & ~0o7000)
 
 
 # -- moving aside, removing
@@ -532,7 +618,8 @@ def _set_aside(asked: dict[str, Any], path: str, was: str, *, defuse: bool = Tru
     """
     if not os.path.lexists(path):
         return []
-    for above in (asked["aside"], f"{os.path.dirname(path)}/.set-aside-{os.path.basename(asked['aside'])}"):  # where it is another disk
+    beside = os.path.dirname(path) if not path.startswith(f"{asked['folder']}/") else asked["folder"]
+    for above in (asked["aside"], f"{beside}/.set-aside-{os.path.basename(asked['aside'])}"):  # where it is another disk
         try:
             os.makedirs(above, 0o700, exist_ok=True)
             place = f"{above}/{os.path.basename(was)}"
@@ -541,23 +628,24 @@ def _set_aside(asked: dict[str, Any], path: str, was: str, *, defuse: bool = Tru
             os.rename(path, place)
         except OSError:
             continue
-        with contextlib.suppress(OSError):
-            if defuse:
-                _defuse(os.open(place, _PATH), 0)
-        return [place]
-    return []
+        break
+    else:
+        place = ""  # it is a mount of its own: it stays
+    with contextlib.suppress(OSError):
+        if defuse:
+            _defuse(os.open(place or path, _PATH), 0)
+    return [place] if place else []
 
 
-def _has_changes(place: _Place, layer: str) -> bool:
-    """Say whether anything was written into a layer that is still there."""
-    if os.path.isdir(f"{layer}/{view.UPPER}"):
-        return bool(os.listdir(f"{layer}/{view.UPPER}"))
-    return os.path.lexists(f"{layer}/{view.FILE}") and not _is_same(f"{layer}/{view.FILE}", place.path)
+def _has_changes(layer: str) -> bool:
+    """Say whether anything is in a layer of those that were written."""
+    upper = f"{layer}/{view.UPPER}"
+    return bool(os.listdir(upper)) if os.path.isdir(upper) else os.path.lexists(f"{layer}/{view.FILE}")
 
 
 def _layer_aside(asked: dict[str, Any], place: _Place, layer: str, *, defuse: bool = True) -> list[str]:
     """Move aside what was written into a layer, if anything was."""
-    if not _has_changes(place, layer):
+    if not _has_changes(layer):
         return []
     return [moved for name in (view.UPPER, view.FILE) for moved in _set_aside(asked, f"{layer}/{name}", place.path, defuse=defuse)]
 

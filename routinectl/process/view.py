@@ -20,6 +20,7 @@ still answers. `base` is a folder made anew for the workspace where that is unde
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -32,7 +33,10 @@ from routinectl.process.kernel import checked, libc
 
 PLAIN, READ, OWN, DIRECT, KEPT = "plain", "read", "own", "direct", "kept"
 READING = (PLAIN, READ)
-UPPER, FILE, BEGAN = "upper", "file", "began"  # in a layer: what was written, to a folder or a file, and since when
+# In a layer: what was written, to a folder or a file; what that file was before; since when, and (in it) the inode that is written
+# over; and, where something was written as it is, that it was. A view that was never finished has none of the first two either: what
+# a person has must not be taken for what only runs write.
+UPPER, FILE, COPIED, BEGAN, AS_IT_IS = "upper", "file", "copied", "began", "as_it_is"
 SECONDS = 30.0  # that making a view may take
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
@@ -178,12 +182,11 @@ class _View:
         """Show what may be written, as the first process of the run to show it has decided. Raises OSError."""
         at = walk("/old", f"{self._written}/{layer}", make=True)
         try:
-            if _is_there(at, BEGAN):
-                kept = _is_there(at, UPPER) or _is_there(at, FILE)
-            else:
-                os.close(os.open(BEGAN, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at))
-                kept = how == KEPT or _holds_repository(fd) < 0
-            if not kept:
+            if not _is_there(at, BEGAN):
+                _put(at, BEGAN, str(os.fstat(fd).st_ino))
+                if how == DIRECT and _holds_repository(fd) >= 0:
+                    _put(at, AS_IT_IS, "")
+            if _is_there(at, AS_IT_IS):
                 self._bind(fd, target, writable=True)
             elif stat.S_ISDIR(os.fstat(fd).st_mode):
                 self._overlay(fd, target, at)
@@ -221,8 +224,7 @@ class _View:
                 shown[name] = ""
             elif kind != "folder":
                 shown[name] = None
-            else:
-                below = os.open(name, _PATH, dir_fd=at)
+            elif (below := _opened(at, name)) >= 0:
                 try:
                     shown[name] = found = self._look(below, place, depth + 1, hiding=hiding)
                 finally:
@@ -236,15 +238,16 @@ class _View:
         for name, what in shown.items():
             place = f"{path}/{name}"
             if what == "":
-                os.symlink(os.readlink(name, dir_fd=at), f"/new{place}")
-            elif place not in self._own:
-                fd = os.open(name, _PATH, dir_fd=at)
+                with contextlib.suppress(OSError):  # it is gone, or no link any more
+                    os.symlink(os.readlink(name, dir_fd=at), f"/new{place}")
+            elif place not in self._own and (fd := _opened(at, name)) >= 0:
                 try:
                     mode = os.fstat(fd).st_mode
                     if isinstance(what, dict) and stat.S_ISDIR(mode):
                         self._show(fd, place, what)
                     elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # else it has become something else meanwhile
-                        self._bind(fd, place)
+                        with contextlib.suppress(FileNotFoundError):  # what is gone since it was opened cannot be bound
+                            self._bind(fd, place)
                 finally:
                     os.close(fd)
 
@@ -282,14 +285,16 @@ class _View:
             self._cover(path)
 
     def _hidden_in(self, at: int, path: str, depth: int = 0) -> list[str]:
-        """Return what is hidden in a folder that is not bound one by one."""
+        """Return what is hidden in a folder that is not bound one by one: a repository that is no `.git` of another as well."""
         _refuse_depth(path, depth)
         found = []
-        for name, kind in _entries(at):
+        entries = _entries(at)
+        if depth and repositories.is_bare({name for name, _ in entries}):
+            return [path]
+        for name, kind in entries:
             if self._hidden.has(f"{path}/{name}"):
                 found.append(f"{path}/{name}")
-            elif kind == "folder":
-                below = os.open(name, _PATH, dir_fd=at)
+            elif kind == "folder" and (below := _opened(at, name)) >= 0:
                 try:
                     found += self._hidden_in(below, f"{path}/{name}", depth + 1)
                 finally:
@@ -313,33 +318,35 @@ class _View:
     def _copy(self, fd: int, target: str, layer: int) -> None:
         if not _is_there(layer, FILE):
             source = os.open(f"/old/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            copy = os.open(FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=layer)
+            copy = os.open("copying", os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=layer)
             found = os.fstat(source)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is neither a folder nor a regular file", target)
             while data := os.read(source, 1 << 20):
-                os.write(copy, data)
+                while data:
+                    data = data[os.write(copy, data) :]
             os.fchmod(copy, stat.S_IMODE(found.st_mode) & 0o777)
             os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
+            _put(layer, COPIED, state_of(os.fstat(copy)))
             os.close(source)
             os.close(copy)
+            os.rename("copying", FILE, src_dir_fd=layer, dst_dir_fd=layer)  # a part of a copy is never taken for what a run wrote
         copied = os.open(FILE, _PATH, dir_fd=layer)
         self._bind(copied, target, writable=True)
         os.close(copied)
 
 
 def _holds_repository(at: int, depth: int = 0, count: int = 0) -> int:
-    """Return -1 where anything in a folder is, or looks like, a repository, else how many entries were looked at.
+    """Return -1 where anything in a folder is, or looks like, a repository, or there is too much to say, else how many entries there are.
 
-    A folder that cannot be looked through holds none that counts: it is moved aside at the end.
+    What is too deep holds none that counts: the folder is moved aside at the end.
     """
     entries = _entries(at)
     count += len(entries)
-    if repositories.signs({name for name, _ in entries}):
+    if count > _MOST_ENTRIES or repositories.signs({name for name, _ in entries}):
         return -1
     for name, kind in entries:
-        if kind == "folder" and count <= _MOST_ENTRIES and depth < _DEEPEST:
-            below = os.open(name, _PATH, dir_fd=at)
+        if kind == "folder" and depth < _DEEPEST and (below := _opened(at, name)) >= 0:
             try:
                 count = _holds_repository(below, depth + 1, count)
             finally:
@@ -367,16 +374,37 @@ def _is_there(at: int, name: str) -> bool:
     return True
 
 
+def _put(at: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=at)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def state_of(found: os.stat_result) -> str:
+    """Return what of a file changes with it, as far as its owner does not hide that."""
+    return f"{found.st_size} {found.st_mtime_ns} {stat.S_IMODE(found.st_mode):o}"
+
+
 def _refuse_depth(path: str, depth: int) -> None:
     if depth > _DEEPEST:
         raise OSError(errno.ELOOP, f"over {_DEEPEST} folders in folders, which are not looked through", f"{path[:200]}...")
+
+
+def _opened(at: int, name: str) -> int:
+    """Open an entry that was listed a moment ago; -1 where it is gone: others work in these folders. Raises OSError."""
+    try:
+        return os.open(name, _PATH, dir_fd=at)
+    except FileNotFoundError:
+        return -1
 
 
 def _entries(at: int) -> list[tuple[str, str]]:
     """Return the names in a folder with what each is: folder, file, link, or nothing for all else. One that may not be read has none."""
     try:
         fd = os.open(f"/old/proc/self/fd/{at}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
+    except (PermissionError, NotADirectoryError):  # or it is no folder any more
         return []
     try:
         with os.scandir(fd) as entries:
