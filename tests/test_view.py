@@ -379,7 +379,7 @@ def test_what_an_interrupted_run_has_left_is_looked_at_before_its_next_attempt(w
     with workspace.serving():
         workspace.run("run-now", "c")
         until((workspace.root / "routines/c/out/ready").exists)
-        (started,) = workspace.events("run.started", "c")
+        (started,) = until(lambda: workspace.events("run.started", "c"))
         for pid in (*keepers_of(workspace.root), started["data"]["pid"]):
             os.kill(pid, signal.SIGKILL)
         until(lambda: workspace.events("run.ended", "c"), 30)
