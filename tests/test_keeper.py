@@ -211,7 +211,7 @@ def test_however_it_is_started_what_is_kept_has_no_lease(kept, more):
     kept.shell(MARK, "setsid sleep 311 & exit 0", keep=True, **more)
     kept.hear("ended")
 
-    assert living("311")
+    assert until(lambda: living("311"))
     assert not lock.is_held(kept.root / f"locks/{MARK}.0.lock")
 
 
