@@ -407,6 +407,24 @@ def test_a_delegated_folder_is_divided_where_systemd_can_still_start_serve_in_it
     assert done.stdout.split() == [there or base.name, str(base)]
 
 
+@pytest.mark.parametrize("limits", [{}, {"cpu": 1}, {"memory": 1 << 26}, {"processes": 9}, {"memory": 1 << 26, "processes": 9}], ids=str)
+@pytest.mark.parametrize(
+    "had", [(), ("v2",), ("cpu",), ("memory",), ("processes",), ("memory", "processes"), ("v2", "cpu"), ("v2", "memory")], ids=str
+)
+def test_a_group_is_of_something_or_there_is_none(tmp_path, monkeypatch, limits, had):
+    """Whatever of the functions there is: folders that are no cgroups, and have no caps, stand for them."""
+    monkeypatch.setattr(cgroups.Group, "_cap", lambda group, limits: None)
+    groups = cgroups.Groups("x")
+    groups.places = cgroups.Places(**{name: str(tmp_path / name) for name in had})
+    for name in had:
+        (tmp_path / name).mkdir()
+    made = groups.make(limits)
+    used = [name for name in had if name in ("v2", "cpu") or name in limits]
+
+    assert sorted(made.folders if made else ()) == sorted(str(tmp_path / name) for name in used)
+    assert made is None or made.pids() == set()
+
+
 @pytest.mark.parametrize(("budget", "tmp", "shm"), [("", 1 << 30, 64 << 20), ("budget: {memory: 32MiB}\n", 32 << 20, 32 << 20)])
 @needs("confinement")
 def test_what_a_confined_run_has_in_memory_has_a_size(workspace, budget, tmp, shm):

@@ -226,9 +226,10 @@ class Groups:
             return None
         self.count += 1
         try:
-            return Group(self.places, f"{self.prefix}{os.getpid()}-{self.count}", limits)
+            made = Group(self.places, f"{self.prefix}{os.getpid()}-{self.count}", limits)
         except OSError:
             return None
+        return made if made.folders else None  # memory and processes alone can be had, and neither is limited
 
     def retire(self, group: Group) -> None:
         """Remove the groups of a run that is over; what it keeps alive keeps them too, for now."""
