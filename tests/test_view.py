@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -785,11 +786,12 @@ def test_what_is_judged_is_judged_once_whoever_asks(tmp_path):
     put(folder / leavings.WRITTEN / "run/0", "upper/new")
     with (folder / leavings.ASKED).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        leavings.begin(str(folder))
+        settling = threading.Thread(target=leavings.settle, args=(str(folder),))
+        settling.start()
         waits = f":{os.fstat(held.fileno()).st_ino} "
         until(lambda: any("-> FLOCK" in line and waits in line for line in Path("/proc/locks").read_text().splitlines()))
         assert not (tmp_path / "site/new").exists()
-    until((folder / leavings.FOUND).exists)
+    settling.join()
     first = (folder / leavings.FOUND).stat().st_ino
     assert leavings.judge(str(folder)) == {"removed": []}
     assert (folder / leavings.FOUND).stat().st_ino == first
