@@ -933,3 +933,27 @@ def test_writing_into_a_layer_that_is_carried_over_is_writing(workspace, tmp_pat
     subprocess.run(["python3", str(workspace.root / "routines/c/work.py"), asked], cwd=tmp_path / "control", check=True)
     assert end["outcome"] == "succeeded", end
     assert tree(workspace.root / "site") == tree(tmp_path / "control")
+
+
+TWICE = {  # what one run leaves that leads nowhere, and what the next does so that it leads to a secret
+    "a folder becomes a link to what holds it": ("mkdir b; ln -s b/secrets/t a", "rmdir b; ln -s {root} b"),
+    "a folder becomes a link beside it": ("mkdir b; ln -s b/../../secrets/t a", "rmdir b; ln -s {root}/notes/deep b"),
+    "a folder is moved up": ("mkdir -p p/q; ln -s ../{up}/secrets/t p/q/a", "mv p/q q"),
+    "a link becomes a folder": ("ln -s {root}/notes/deep/er b; ln -s b/../{up}/secrets/t a", "rm b; mkdir b"),
+}
+
+
+@pytest.mark.parametrize("folder", ["out", "site"])
+@pytest.mark.parametrize("case", TWICE)
+def test_a_link_of_one_run_is_led_out_by_no_later_one(workspace, folder, case):
+    put(workspace.root, "secrets/t", "notes/deep/er/n", "site/page")
+    place = workspace.root / ("site" if folder == "site" else "routines/c/out")
+    place.mkdir(parents=True, exist_ok=True)
+    up = os.path.relpath(workspace.root, place)
+    for script in TWICE[case]:
+        work = f"cd {place} && {script.replace('{root}', str(workspace.root)).replace('{up}', up)}"
+        said, end = confined(workspace, work, grants=f', read: ["workspace:."], write: [{FOLDERS[folder]}]')
+        if end["outcome"] == "denied":
+            break
+    assert (end["outcome"], end.get("detail")) == ("denied", "link_out"), (end, said)
+    assert not [path for path in place.rglob("*") if path.is_symlink() and os.path.realpath(path).startswith(f"{workspace.root}/secrets")]

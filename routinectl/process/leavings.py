@@ -74,6 +74,9 @@ class _Place:
         self.kept = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.UPPER}") or _is_changed(layer)]
         direct = [layer for layer in self.layers if os.path.lexists(f"{layer}/{view.AS_IT_IS}")]
         self.is_direct = bool(direct)
+        # Where the links led that were there before: one that leads there still is none of the run's. Its change time does
+        # not say so: it leads elsewhere as soon as a folder on its way is moved, or becomes a link.
+        self.links = {path: leads for layer in direct for path, leads in json.loads(_text(f"{layer}/{view.AS_IT_IS}") or "{}").items()}
         self.inodes = {_text(f"{layer}/{view.BEGAN}") for layer in direct}  # of what was written as it is
         self.began = min((os.lstat(f"{layer}/{view.BEGAN}").st_ctime_ns for layer in self.layers), default=0)
         if self.began > time.time_ns():
@@ -277,7 +280,7 @@ class _Look:
                         self._at(below, f"{path}/{name}", depth + 1, fresh=fresh)
                     finally:
                         os.close(below)
-                elif found.st_ctime_ns >= fresh and not (not fresh and _is_whiteout(found)):
+                elif stat.S_ISLNK(found.st_mode) or (found.st_ctime_ns >= fresh and not (not fresh and _is_whiteout(found))):
                     self._entry(fd, name, f"{path}/{name}", found)
         finally:
             if fresh and mode != stat.S_IMODE(os.fstat(fd).st_mode):
@@ -298,9 +301,11 @@ class _Look:
             if found.st_mode & 0o6000:
                 raise RefusedError("set_id", [path])
         elif kind == stat.S_IFLNK:
-            leads = self._leads(path)
-            if not self._is_seen(leads):
-                raise RefusedError("link_out", [f"{path} -> {os.readlink(name, dir_fd=at)}"])
+            text, leads = os.readlink(name, dir_fd=at), self._leads(path)
+            if self.place.links.get(path) != leads and not (
+                _is_steady(text) and self._is_seen(leads) and not self._hidden.may_be_in(leads)
+            ):
+                raise RefusedError("link_out", [f"{path} -> {text}"])
         elif kind in (stat.S_IFIFO, stat.S_IFSOCK):
             os.unlink(name, dir_fd=at)
             self.removed.append(path)
@@ -351,6 +356,17 @@ class _Look:
                 if not self._hidden.covers(path, target):
                     return True
         return False
+
+
+def _is_steady(text: str) -> bool:
+    """Say whether a link's words lead where they say, whatever becomes of the folders that they name: a later run may make them links.
+
+    So none goes up again behind a name, and none names what is hidden by its name. Nor may a link lead to a folder in which
+    something is hidden by its place: it would be such a folder for links that were judged before.
+    """
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    down = [part for part in parts if part != ".."]
+    return parts[len(parts) - len(down) :] == down and not {part.lower() for part in down} & set(repositories.NAMES)
 
 
 def _definitions(path: str, names: list[str]) -> list[str]:

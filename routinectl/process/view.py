@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import stat
 import struct
@@ -34,7 +35,7 @@ from routinectl.process.kernel import checked, libc
 PLAIN, READ, OWN, DIRECT, KEPT = "plain", "read", "own", "direct", "kept"
 READING = (PLAIN, READ)
 # In a layer: what was written, to a folder or a file; what that file was before; since when, and (in it) the inode that is written
-# over; and, where something was written as it is, that it was. A view that was never finished has none of the first two either: what
+# over; and, where something was written as it is, that it was, and (in it) where the links led that were there. A view that was never finished has none of the first two either: what
 # a person has must not be taken for what only runs write.
 UPPER, FILE, COPIED, BEGAN, AS_IT_IS = "upper", "file", "copied", "began", "as_it_is"
 SECONDS = 30.0  # that making a view may take
@@ -50,7 +51,6 @@ _MOST_MOUNTS = 20_000
 _MOST_ENTRIES = 100_000  # of a folder that only runs write
 _DEEPEST = 100  # folders in folders that are looked through, each with a descriptor
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = "mode=0755,size=4k"
 _KEYS = ("keys", "key-users")  # in /proc: what keys the user has, which belong to no namespace
 _COUNTED = {  # of these the user has so many on the whole machine, and a run that takes all leaves none to anybody else
@@ -63,6 +63,7 @@ Shown = dict[str, "Shown | str | None"]
 
 def build(spec: Spec) -> None:
     """Make the new root under /tmp, beside the old one, and leave the old one for good. Raises OSError."""
+    links = {target: _links(source) for source, target, how, _ in spec["binds"] if how == DIRECT}
     _mount("", "/", "", _MS_SLAVE | _MS_REC)
     _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
     os.mkdir("/tmp/old")
@@ -80,7 +81,7 @@ def build(spec: Spec) -> None:
     if spec["base"]:
         os.makedirs(f"/new{spec['base']}")
         _mount("tmpfs", f"/new{spec['base']}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
-    view = _View(spec)
+    view = _View(spec, links)
     for bind in spec["binds"]:
         view.show(*bind)
     _devices(min(spec["tmp"], _SHM_BYTES))
@@ -99,9 +100,9 @@ def build(spec: Spec) -> None:
     os.chdir("/")
 
 
-def walk(top: str | int, path: str, *, make: bool = False) -> int:
+def walk(top: str, path: str, *, make: bool = False) -> int:
     """Open a path part by part from `top` without following any link; `make` makes folders that are missing. Raises OSError."""
-    fd = os.open(top, _PATH) if isinstance(top, str) else os.dup(top)
+    fd = os.open(top, _PATH)
     try:
         for part in filter(None, path.split("/")):
             try:
@@ -151,7 +152,8 @@ def _fits(parts: list[str], place: list[str]) -> bool:
 class _View:
     """The mounts of one run."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, links: dict[str, dict[str, str]]) -> None:
+        self._links = links
         self._hidden = Hidden(*spec["hidden"])
         self._own = {bind[1] for bind in spec["binds"]}  # these are shown by themselves, whatever is around them
         self._above = _above(self._own)
@@ -185,7 +187,7 @@ class _View:
             if not _is_there(at, BEGAN):
                 _put(at, BEGAN, str(os.fstat(fd).st_ino))
                 if how == DIRECT and _holds_repository(fd) >= 0:
-                    _put(at, AS_IT_IS, "")
+                    _put(at, AS_IT_IS, json.dumps(self._links[target]))
             if _is_there(at, AS_IT_IS):
                 self._bind(fd, target, writable=True)
             elif stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -334,6 +336,21 @@ class _View:
         copied = os.open(FILE, _PATH, dir_fd=layer)
         self._bind(copied, target, writable=True)
         os.close(copied)
+
+
+def _links(top: str) -> dict[str, str]:
+    """Return the links below a folder, each with where it leads; of one that holds too much, those that were found."""
+    found: dict[str, str] = {}
+    waiting, count = [top], 0
+    while waiting and count <= _MOST_ENTRIES:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_symlink():
+                    found[entry.path] = os.path.realpath(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return found
 
 
 def _holds_repository(at: int, depth: int = 0, count: int = 0) -> int:
