@@ -12,6 +12,8 @@ import os
 import stat
 import struct
 
+from routinectl.process.kernel import libc
+
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL_DEV = 1, 2, 4, 8, 1 << 14, 1 << 15
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
@@ -20,13 +22,12 @@ _FIRST_VERSION = (1 << 13) - 1
 _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
 _SEEN = ("/etc", "/proc", "/run")
 _ITS_OWN = ("/tmp", "/dev")
-_libc = ctypes.PyDLL(None, use_errno=True)
 
 
 @functools.cache
 def version() -> int:
     """Return which Landlock this kernel has, 0 for none."""
-    return max(int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1)), 0)
+    return max(int(libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1)), 0)
 
 
 def _handled(found: int) -> int:
@@ -37,7 +38,7 @@ def _ruleset(found: int, handled: int) -> int:
     scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if found >= 6 else 0
     attributes = struct.pack("QQQ", handled, 0, scoped)[: 8 if found < 4 else 16 if found < 6 else 24]
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return int(_libc.syscall(_CREATE, buffer, ctypes.c_size_t(len(attributes)), 0))
+    return int(libc.syscall(_CREATE, buffer, ctypes.c_size_t(len(attributes)), 0))
 
 
 def keep_to(readable: list[str], writable: list[str]) -> None:
@@ -63,14 +64,14 @@ def _allow(rules: int, path: str, access: int) -> None:
     if not stat.S_ISDIR(os.fstat(fd).st_mode):
         access &= _OF_A_FILE
     rule = ctypes.create_string_buffer(struct.pack("=Qi", access, fd), 12)
-    _libc.syscall(_ADD, rules, 1, rule, 0)
+    libc.syscall(_ADD, rules, 1, rule, 0)
     os.close(fd)
 
 
 def _restrict(rules: int) -> None:
     """Raises OSError: a fence that cannot be put up must not be believed in."""
-    result = _libc.prctl(38, *(ctypes.c_ulong(item) for item in (1, 0, 0, 0)))
-    if rules < 0 or result < 0 or _libc.syscall(_RESTRICT, rules, 0) < 0:
+    result = libc.prctl(38, *(ctypes.c_ulong(item) for item in (1, 0, 0, 0)))
+    if rules < 0 or result < 0 or libc.syscall(_RESTRICT, rules, 0) < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"landlock: {os.strerror(number)}")
     os.close(rules)

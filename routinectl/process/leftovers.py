@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING
 
 from routinectl.process import proc
+from routinectl.process.kernel import checked, libc
 
 if TYPE_CHECKING:
     from routinectl.process.keeper import Run
@@ -29,13 +30,11 @@ _PUNCH_AND_KEEP_SIZE = 0x02 | 0x01
 _HUNT_SECONDS = 0.05  # how long the keeper does nothing but kill; what is not dead then is killed on at its next look
 _DEAD_SECONDS = 0.005  # how long one that was killed may take to die, before it is taken for one that waits for a disk or is traced
 _Stranger = tuple[int, frozenset[str]]
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def become_subreaper() -> None:
     """Make orphans below this process its children instead of init's. Raises OSError."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    checked(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 class Orphans:
@@ -198,7 +197,7 @@ def punch(folder: int, path: str, cap: int) -> None:
     except OSError:
         return
     head = cap // 2
-    _libc.fallocate(ctypes.c_int(out), _PUNCH_AND_KEEP_SIZE, ctypes.c_int64(head), ctypes.c_int64(size - cap))
+    libc.fallocate(ctypes.c_int(out), _PUNCH_AND_KEEP_SIZE, ctypes.c_int64(head), ctypes.c_int64(size - cap))
     os.close(out)
 
 
